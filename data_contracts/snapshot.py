@@ -1,0 +1,216 @@
+"""The market snapshot: one hashed, immutable folder with all a decision knows of the market."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts.canonical import canonical_bytes, sha256_hex
+from data_contracts.errors import InputError
+from data_contracts.lake import write_atomically
+from data_contracts.units import NULL, BoolArray, IntArray
+
+SNAPSHOT_FORMAT: Final = 1
+_INTEGER_COLUMNS: Final = (
+    "price", "price_limit", "haircut", "security_margin", "gap_loss", "expected_sale_shares",
+)  # fmt: skip
+_FLAG_COLUMNS: Final = ("margin_eligible", "collateral_eligible", "special_treatment", "suspended")
+
+
+@dataclass(frozen=True)
+class MarketSnapshot:
+    """Prices, security margins, scenarios and book-level terms of one session.
+
+    Attributes
+    ----------
+    session : the session whose close is priced
+    symbols : N symbols, ascending
+    price : int64 in 0.0001, last close; ``NULL`` where there is none: worthless as collateral
+    price_limit, haircut : int64 in 1e-6, ``NULL`` for none or unknown
+    security_margin : int64 in 1e-6, share of a holding's value that must be equity
+    gap_loss : int64 in 1e-6, loss of value over the time a forced sale takes, in a stress
+    expected_sale_shares : int64, the firm's expected forced sale in the name, ``NULL`` if unknown
+    scenarios : int32 in 1e-6, shape (S, N): joint returns over the liquidation horizon
+    funding_bps : funding cost of the session
+    net_capital_amt, headroom_amt : the firm's capital and what is left of its quota, minor units
+    utilisation : int, share of the quota drawn, 1e-6
+    tier_shift_bps : seven integers, never falling from tier 1 to 7, found in the night's first pass
+    """
+
+    session: dt.date
+    mic: str
+    currency: str
+    symbols: tuple[str, ...]
+    board: tuple[str, ...]
+    price: IntArray
+    price_limit: IntArray
+    haircut: IntArray
+    security_margin: IntArray
+    gap_loss: IntArray
+    expected_sale_shares: IntArray
+    margin_eligible: BoolArray
+    collateral_eligible: BoolArray
+    special_treatment: BoolArray
+    suspended: BoolArray
+    scenarios: npt.NDArray[np.int32]
+    funding_bps: int
+    net_capital_amt: int
+    headroom_amt: int
+    utilisation: int
+    tier_shift_bps: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.symbols)
+        if list(self.symbols) != sorted(set(self.symbols)):
+            raise InputError("the snapshot's symbols are not ascending and unique")
+        for name in (*_INTEGER_COLUMNS, *_FLAG_COLUMNS):
+            if getattr(self, name).shape != (n,):
+                raise InputError(
+                    f"snapshot column {name} has not one value for each of {n} symbols"
+                )
+        if self.scenarios.ndim != 2 or self.scenarios.shape[1] != n:
+            raise InputError(f"the scenarios have shape {self.scenarios.shape}, not (S, {n})")
+        shifts = self.tier_shift_bps
+        if len(shifts) != 7 or any(a > b for a, b in pairwise(shifts)):
+            raise InputError(f"tier_shift_bps must be seven numbers that never fall, not {shifts}")
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Position of each symbol."""
+        return {s: k for k, s in enumerate(self.symbols)}
+
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        """The snapshot's data files; ``market.json`` holds their hashes."""
+        columns: dict[str, pa.Array] = {
+            "symbol": pa.array(self.symbols, type=pa.string()),
+            "board": pa.array(self.board, type=pa.string()),
+        }
+        for name in _INTEGER_COLUMNS:
+            values = getattr(self, name)
+            columns[name] = pa.array(np.where(values == NULL, 0, values), mask=values == NULL)
+        for name in _FLAG_COLUMNS:
+            columns[name] = pa.array(getattr(self, name))
+        sink = io.BytesIO()
+        pq.write_table(pa.table(columns), sink, compression="zstd", compression_level=1)
+        scenarios = io.BytesIO()
+        np.save(scenarios, np.ascontiguousarray(self.scenarios), allow_pickle=False)
+        return {"securities.parquet": sink.getvalue(), "scenarios.npy": scenarios.getvalue()}
+
+    @cached_property
+    def manifest(self) -> bytes:
+        """``market.json``: the scalars and a content hash of every array, in canonical form.
+
+        The hashes are over the values, not over Parquet bytes, so that another library version
+        that packs the same values differently still gives the same snapshot.
+        """
+        content = {
+            name: sha256_hex(np.ascontiguousarray(getattr(self, name)).tobytes())
+            for name in (*_INTEGER_COLUMNS, *_FLAG_COLUMNS, "scenarios")
+        }
+        return canonical_bytes(
+            {
+                "format": SNAPSHOT_FORMAT,
+                "session": self.session.isoformat(),
+                "mic": self.mic,
+                "currency": self.currency,
+                "symbols_sha256": sha256_hex("\n".join(self.symbols).encode()),
+                "boards_sha256": sha256_hex("\n".join(self.board).encode()),
+                "content_sha256": content,
+                "funding_bps": self.funding_bps,
+                "net_capital_amt": str(self.net_capital_amt),
+                "headroom_amt": str(self.headroom_amt),
+                "utilisation": self.utilisation,
+                "tier_shift_bps": list(self.tier_shift_bps),
+            }
+        )
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash that every decision on this snapshot carries."""
+        return sha256_hex(self.manifest)
+
+    def write(self, folder: Path) -> None:
+        """Write the folder; ``market.json`` last, so that a half-written one is no snapshot."""
+        for name, data in self.files.items():
+            write_atomically(folder / name, data)
+        write_atomically(folder / "market.json", self.manifest)
+
+    @staticmethod
+    def read(folder: Path, *, verify: bool = True) -> MarketSnapshot:
+        """Read a snapshot folder.
+
+        Raises
+        ------
+        InputError
+            If it is no snapshot or, with ``verify``, if its arrays are not those that were hashed.
+        """
+        path = folder / "market.json"
+        if not path.is_file():
+            raise InputError(f"{folder} is not a market snapshot: it has no market.json")
+        try:
+            m = orjson.loads(path.read_bytes())
+            stated = m["format"]
+            if stated != SNAPSHOT_FORMAT:
+                raise InputError(
+                    f"{folder}: the market snapshot has format {stated}; this version reads format"
+                    f" {SNAPSHOT_FORMAT}"
+                )
+            table = pq.read_table(folder / "securities.parquet")
+            scenarios = np.load(folder / "scenarios.npy", allow_pickle=False)
+            made = _assemble(m, table, scenarios)
+        except InputError:
+            raise
+        except KeyError as error:
+            raise InputError(
+                f"{folder}: the market snapshot is damaged: {error} is missing"
+            ) from None
+        except (OSError, TypeError, ValueError) as error:
+            raise InputError(f"{folder}: the market snapshot is damaged: {error}") from None
+        if verify and made.manifest != path.read_bytes():
+            raise InputError(
+                f"{folder}: the snapshot's arrays are not the ones market.json was made from;"
+                " restore the folder or make the snapshot again"
+            )
+        return made
+
+
+def _assemble(m: Any, table: pa.Table, scenarios: npt.NDArray[np.int32]) -> MarketSnapshot:
+    columns: dict[str, IntArray] = {
+        n: np.asarray(table[n].fill_null(NULL)).astype(np.int64) for n in _INTEGER_COLUMNS
+    }
+    flags: dict[str, BoolArray] = {n: np.asarray(table[n]).astype(bool) for n in _FLAG_COLUMNS}
+    return MarketSnapshot(
+        session=dt.date.fromisoformat(m["session"]),
+        mic=m["mic"],
+        currency=m["currency"],
+        symbols=tuple(table["symbol"].to_pylist()),
+        board=tuple(table["board"].to_pylist()),
+        price=columns["price"],
+        price_limit=columns["price_limit"],
+        haircut=columns["haircut"],
+        security_margin=columns["security_margin"],
+        gap_loss=columns["gap_loss"],
+        expected_sale_shares=columns["expected_sale_shares"],
+        margin_eligible=flags["margin_eligible"],
+        collateral_eligible=flags["collateral_eligible"],
+        special_treatment=flags["special_treatment"],
+        suspended=flags["suspended"],
+        scenarios=scenarios,
+        funding_bps=m["funding_bps"],
+        net_capital_amt=int(m["net_capital_amt"]),
+        headroom_amt=int(m["headroom_amt"]),
+        utilisation=m["utilisation"],
+        tier_shift_bps=tuple(m["tier_shift_bps"]),
+    )

@@ -1,0 +1,182 @@
+"""The price panel: a market's securities and sessions as dense integer arrays.
+
+Built from the shared tables ``bars``, ``instruments``, ``sessions`` of a lake; used by the
+features, by the market laboratory and by the builder of the market snapshot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_contracts.errors import InputError
+from data_contracts.lake import decimal_to_int, lake_info, read_table
+from data_contracts.units import NULL, BoolArray, FloatArray, IntArray
+
+DateArray = npt.NDArray[np.datetime64]
+
+
+@dataclass(frozen=True)
+class PricePanel:
+    """Securities by sessions. Prices are in 0.0001, ratios in 1e-6, ``NULL`` where undefined.
+
+    Attributes
+    ----------
+    sessions : datetime64[D], shape (T,), ascending
+    close_at : datetime64[us], shape (T,), UTC close of each session
+    symbols : tuple of N symbols, ascending; index symbols are not among them
+    close, pre_close, volume_shares : int64, shape (T, N). ``close`` carries the last close while
+        suspended and is ``NULL`` before the first bar and after the last.
+    suspended : bool, shape (T, N)
+    price_limit, haircut : int64 in 1e-6, shape (T, N), ``NULL`` for none or unknown
+    margin_eligible, collateral_eligible, special_treatment : bool, shape (T, N)
+    board : tuple of N boards
+    index_close : int64, shape (T,), the market index, ``NULL`` where there is none
+    """
+
+    mic: str
+    currency: str
+    sessions: DateArray
+    close_at: npt.NDArray[np.datetime64]
+    symbols: tuple[str, ...]
+    close: IntArray
+    pre_close: IntArray
+    volume_shares: IntArray
+    suspended: BoolArray
+    price_limit: IntArray
+    haircut: IntArray
+    margin_eligible: BoolArray
+    collateral_eligible: BoolArray
+    special_treatment: BoolArray
+    board: tuple[str, ...]
+    index_close: IntArray
+
+    def session_index(self, session: np.datetime64) -> int:
+        """Position of the last session at or before a date.
+
+        Raises
+        ------
+        InputError
+            If the date lies before the first session or after the last.
+        """
+        day = session.astype("datetime64[D]")
+        if day < self.sessions[0] or day > self.sessions[-1]:
+            raise InputError(
+                f"{day} is outside the market's sessions, {self.sessions[0]} to {self.sessions[-1]}"
+            )
+        return int(np.searchsorted(self.sessions, day, side="right")) - 1
+
+    def simple_returns(self) -> FloatArray:
+        """Returns close/reference - 1, shape (T, N); NaN where undefined or suspended.
+
+        The reference is the exchange's ``pre_close`` where there is one, else the previous close.
+        """
+        close = np.where(self.close == NULL, np.nan, self.close.astype(np.float64))
+        reference = np.full_like(close, np.nan)
+        reference[1:] = close[:-1]
+        given = self.pre_close != NULL
+        reference[given] = self.pre_close[given].astype(np.float64)
+        out = close / reference - 1.0
+        out[self.suspended] = np.nan
+        return out
+
+    def index_returns(self) -> FloatArray:
+        """Index returns, shape (T,); without an index the equal-weighted mean of the securities."""
+        if bool(np.all(self.index_close != NULL)):
+            out = np.full(len(self.sessions), np.nan)
+            level = self.index_close.astype(np.float64)
+            out[1:] = level[1:] / level[:-1] - 1.0
+            return out
+        returns = self.simple_returns()
+        valid = ~np.isnan(returns)
+        total = np.where(valid, returns, 0.0).sum(axis=1)
+        count = valid.sum(axis=1)
+        out = np.full(len(self.sessions), np.nan)
+        out[count > 0] = total[count > 0] / count[count > 0]
+        return out
+
+
+def _codes(column: pa.ChunkedArray, names: list[str]) -> IntArray:
+    codes = pc.index_in(column, value_set=pa.array(names))
+    return np.asarray(codes.fill_null(-1)).astype(np.int64)
+
+
+def load_panel(root: Path) -> PricePanel:
+    """Read the shared market tables of a lake into a panel."""
+    info = lake_info(root)
+    calendar = read_table(root, "sessions").sort_by("session")
+    sessions = np.asarray(calendar["session"]).astype("datetime64[D]")
+    close_at = np.asarray(calendar["close_at"]).astype("datetime64[us]")
+    instruments = read_table(root, "instruments").sort_by([("session", "ascending")])
+    boards: dict[str, str] = dict(
+        zip(instruments["symbol"].to_pylist(), instruments["board"].to_pylist(), strict=True)
+    )
+    symbols = sorted(s for s, b in boards.items() if b != "index")
+    index_symbols = sorted(s for s, b in boards.items() if b == "index")
+    if not symbols or len(sessions) == 0:
+        raise InputError(
+            f"{root}: the market has no securities or no sessions; import a market first"
+        )
+    shape = (len(sessions), len(symbols))
+
+    bars = read_table(root, "bars")
+    row = np.searchsorted(sessions, np.asarray(bars["session"]).astype("datetime64[D]"))
+    code = _codes(bars["symbol"], symbols)
+    own = code >= 0
+    close = np.full(shape, NULL, dtype=np.int64)
+    pre_close = np.full(shape, NULL, dtype=np.int64)
+    volume = np.full(shape, NULL, dtype=np.int64)
+    suspended = np.zeros(shape, dtype=bool)
+    bar_close = decimal_to_int(bars["close"])
+    close[row[own], code[own]] = bar_close[own]
+    pre_close[row[own], code[own]] = decimal_to_int(bars["pre_close"])[own]
+    traded = np.asarray(bars["volume_shares"].fill_null(NULL)).astype(np.int64)
+    volume[row[own], code[own]] = traded[own]
+    suspended[row[own], code[own]] = np.asarray(bars["suspended"])[own]
+
+    index_close = np.full(len(sessions), NULL, dtype=np.int64)
+    if index_symbols:
+        of_index = _codes(bars["symbol"], index_symbols[:1]) == 0
+        index_close[row[of_index]] = bar_close[of_index]
+
+    limit = np.full(shape, NULL, dtype=np.int64)
+    haircut = np.full(shape, NULL, dtype=np.int64)
+    flags = {
+        n: np.zeros(shape, dtype=bool)
+        for n in ("margin_eligible", "collateral_eligible", "is_special_treatment")
+    }
+    start = np.searchsorted(sessions, np.asarray(instruments["session"]).astype("datetime64[D]"))
+    code = _codes(instruments["symbol"], symbols)
+    limits = decimal_to_int(instruments["price_limit_ratio"])
+    haircuts = decimal_to_int(instruments["collateral_haircut_ratio"])
+    flag_values = {n: np.asarray(instruments[n]) for n in flags}
+    for k in range(len(code)):
+        if code[k] < 0 or start[k] >= len(sessions):
+            continue
+        limit[start[k] :, code[k]] = limits[k]
+        haircut[start[k] :, code[k]] = haircuts[k]
+        for name, block in flags.items():
+            block[start[k] :, code[k]] = flag_values[name][k]
+    return PricePanel(
+        mic=info.mic,
+        currency=info.currency,
+        sessions=sessions,
+        close_at=close_at,
+        symbols=tuple(symbols),
+        close=close,
+        pre_close=pre_close,
+        volume_shares=volume,
+        suspended=suspended,
+        price_limit=limit,
+        haircut=haircut,
+        margin_eligible=flags["margin_eligible"],
+        collateral_eligible=flags["collateral_eligible"],
+        special_treatment=flags["is_special_treatment"],
+        board=tuple(boards[s] for s in symbols),
+        index_close=index_close,
+    )

@@ -1,0 +1,400 @@
+"""The front door: one command line over training and serving; each verb loads its own libraries."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from data_contracts.errors import InputError
+
+__version__ = "0.1.0"
+
+DEFAULT_LAKE = "out/demo"
+DONE, FOUND, REFUSED, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done; found something (a difference, a fault); refused input; Ctrl-C."""
+
+# Libraries that would report their use are told not to, whatever the environment says.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["DO_NOT_TRACK"] = "true"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses wrong arguments in the one line that every other refusal takes."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def emit(document: dict[str, Any], as_json: bool, text: str) -> None:
+    """One JSON document on stdout with ``--json``, else plain text."""
+    if as_json:
+        import orjson
+
+        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
+        sys.stdout.write(orjson.dumps(document, option=options).decode())
+    elif text:
+        print(text)
+    sys.stdout.flush()
+
+
+def _group(verbs: Any, name: str, text: str, example: str) -> Any:
+    """A verb of verbs: what its own verbs are added to."""
+    group = _add(verbs, name, text, example)
+    return group.add_subparsers(dest=f"{name}_verb", required=True, metavar="VERB")
+
+
+def _add(verbs: Any, name: str, text: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=text,
+        description=text,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _verb(
+    verbs: Any, name: str, run: str, text: str, example: str, *, seed: bool = False
+) -> argparse.ArgumentParser:
+    """A verb that runs ``module:function``, with the options that all verbs share."""
+    parser = _add(verbs, name, text, example)
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("--json", action="store_true", help="one JSON document on stdout, the rest on stderr")
+    add("--threads", type=int, help="threads to use; results never depend on it")
+    if seed:
+        add("--seed", type=int, default=7, help="seed of everything random (default 7)")
+    return parser
+
+
+def _lake(parser: argparse.ArgumentParser) -> None:
+    text = f"the data folder (default {DEFAULT_LAKE})"
+    parser.add_argument("--lake", type=Path, default=Path(DEFAULT_LAKE), help=text)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every verb with its options; importing nothing heavy, so that ``--help`` is quick."""
+    parser = _Parser(
+        prog="gearline",
+        description="Credit tiers, margin caps and financing rates, explained and replayable.",
+        epilog="example:\n  gearline demo && gearline replay --sample 500",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gearline {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_training_verbs(verbs)
+    _add_serving_verbs(verbs)
+    return parser
+
+
+def _add_training_verbs(verbs: Any) -> None:
+    text = "simulate clients on real prices, score, cap, price, explain, log, report"
+    example = "gearline demo --clients 5000 --seed 7 --json"
+    add = _verb(verbs, "demo", "gearline:run_demo", text, example, seed=True).add_argument
+    add("--clients", type=int, default=2500, help="simulated clients (default 2500)")
+    add("--policy", choices=("us", "cn"), default="us", help="policy pack (default us)")
+    add("--market", type=Path, help="a market folder from `gearline market import`")
+    text = f"folder to write (default {DEFAULT_LAKE})"
+    add("--out", type=Path, default=Path(DEFAULT_LAKE), help=text)
+
+    text = "turn daily files into a market folder"
+    example = "gearline market import ashare_2014.parquet --format ashare-daily --out market-cn"
+    group = _group(verbs, "market", "bring prices into contract form", example)
+    add = _verb(group, "import", "gearline:run_import", text, example).add_argument
+    add("files", type=Path, nargs="+", metavar="FILE", help="Parquet or CSV files of one format")
+    add("--format", required=True, help="ashare-daily, us-daily, us-close or cn-shibor")
+    add("--out", type=Path, required=True, help="market folder; a second import merges into it")
+
+    text, run = "simulate a book of margin clients on a market", "training.commands:run_simulate"
+    example = (
+        "gearline lab simulate --market market-cn --clients 2000"
+        " --from 2014-07-01 --to 2015-07-31 --out lake"
+    )
+    group = _group(verbs, "lab", "the market laboratory", example)
+    add = _verb(group, "simulate", run, text, example, seed=True).add_argument
+    add("--market", type=Path, required=True, help="market folder")
+    add("--clients", type=int, default=2500, help="simulated clients (default 2500)")
+    add("--from", dest="first", required=True, help="first day, YYYY-MM-DD")
+    add("--to", dest="last", required=True, help="last day, YYYY-MM-DD")
+    add("--policy", choices=("us", "cn"), help="policy pack (default: the market's currency)")
+    add("--out", type=Path, required=True, help="lake folder to write")
+
+    text, example = "check every row, quarantine the bad ones", "gearline data check out/demo"
+    group = _group(verbs, "data", "check a lake against its contracts", example)
+    add = _verb(group, "check", "gearline:run_check", text, example).add_argument
+    add("lake", type=Path, metavar="LAKE", help="the data folder")
+
+    text = "the quantised features of every client as of a session"
+    example = "gearline features build out/demo --as-of 2020-03-20 --out features.parquet"
+    group = _group(verbs, "features", "features as of a session", example)
+    add = _verb(group, "build", "training.commands:run_features", text, example).add_argument
+    add("lake", type=Path, metavar="LAKE", help="the data folder")
+    add("--as-of", required=True, help="session, YYYY-MM-DD; its 18:00 cut-off holds")
+    add("--out", type=Path, required=True, help="Parquet file to write")
+
+    text, example = "fit a scorer on a lake", "gearline train out/demo --out bundle-2"
+    add = _verb(
+        verbs, "train", "training.commands:run_train", text, example, seed=True
+    ).add_argument
+    add("lake", type=Path, metavar="LAKE", help="the data folder")
+    add("--from", dest="first", help="first day (default: the first account)")
+    add("--to", dest="last", help="last day (default: the last session)")
+    add("--out", type=Path, required=True, help="bundle folder to write")
+    add("--mlflow", type=Path, metavar="FOLDER", help="also log the run to MLflow in this folder")
+
+    text = "measure against what you would use instead"
+    example = "gearline bench explain --json"
+    add = _verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
+    add("name", metavar="NAME", help="explain")
+    add("--rows", type=int, default=200_000, help="rows to explain (default 200000)")
+    add("--features", type=int, default=60, help="features of the model (default 60)")
+
+
+def _add_serving_verbs(verbs: Any) -> None:
+    text = "decide on every client as of a session"
+    example = "gearline reprice out/demo --as-of 2022-11-30"
+    add = _verb(verbs, "reprice", "serving.commands:run_reprice", text, example).add_argument
+    add("lake", type=Path, metavar="LAKE", help="the data folder")
+    add("--as-of", required=True, help="session, YYYY-MM-DD")
+    add("--bundle", type=Path, help="bundle folder (default LAKE/bundle)")
+    add("--policy", choices=("us", "cn"), help="policy pack (default: the lake's currency)")
+    add("--dry-run", action="store_true", help="decide, write nothing")
+
+    text, example = "decide on one case file", "gearline decide out/demo/case.json --json"
+    add = _verb(verbs, "decide", "serving.commands:run_decide", text, example).add_argument
+    add("case", type=Path, metavar="CASE.json", help="a case file; the demo writes one")
+
+    text, example = "decide again on stored inputs, compare", "gearline replay --sample 500 --json"
+    p = _verb(verbs, "replay", "serving.commands:run_replay", text, example, seed=True)
+    _lake(p)
+    which = p.add_mutually_exclusive_group(required=True)
+    which.add_argument("decision_id", nargs="?", metavar="ID", help="one stored decision")
+    text = "a uniform sample of all stored decisions"
+    which.add_argument("--sample", type=int, metavar="N", help=text)
+
+    group = _group(verbs, "ledger", "the tamper-evident record", "gearline ledger verify --json")
+    text = "check every entry and segment"
+    example = "gearline ledger verify --since out/demo/ledger.checkpoints"
+    p = _verb(group, "verify", "serving.commands:run_verify", text, example)
+    _lake(p)
+    text = "a checkpoint file: finds truncation and rewriting too"
+    p.add_argument("--since", type=Path, metavar="FILE", help=text)
+    text, example = "inclusion proof of an entry", "gearline ledger prove 3 --json"
+    p = _verb(group, "prove", "serving.commands:run_prove", text, example)
+    _lake(p)
+    p.add_argument("position", type=int, metavar="POSITION", help="of the entry, from 0")
+    text, example = "entries as JSON lines", "gearline ledger export > entries.jsonl"
+    _lake(_verb(group, "export", "serving.commands:run_export", text, example))
+
+    text = "the rules in force on a date, with level and reference"
+    example = "gearline policy show cn --on 2015-11-23"
+    group = _group(verbs, "policy", "the policy packs", example)
+    add = _verb(group, "show", "gearline:run_policy", text, example).add_argument
+    add("pack", metavar="PACK", help="us or cn")
+    add("--on", required=True, help="date, YYYY-MM-DD")
+
+
+class Stages:
+    """Progress bars on stderr, one a stage, silent where that is no terminal; seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._bar: Any = None
+        self._name = ""
+        self._since = time.perf_counter()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Report progress: ``done`` of ``total`` steps of a stage."""
+        if stage != self._name:
+            self.close()
+            from tqdm import tqdm
+
+            self._name, self._since = stage, time.perf_counter()
+            self._bar = tqdm(
+                total=total, desc=f"{stage:<10}", disable=not sys.stderr.isatty(), leave=True
+            )
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """End the stage."""
+        if self._bar is not None:
+            self._bar.close()
+            spent = time.perf_counter() - self._since
+            self.seconds[self._name] = round(self.seconds.get(self._name, 0.0) + spent, 3)
+            self._bar, self._name = None, ""
+
+
+DEMO_ARGUMENTS = ("out", "policy", "market", "clients")
+Answer = tuple[int, dict[str, Any], str]
+"""What a verb answers: exit code, the document of ``--json``, and the text for a person."""
+
+
+def run_import(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``market import``."""
+    from data_contracts.importers import import_market
+
+    report = import_market(arguments.files, arguments.format, arguments.out, progress=stages)
+    document = report.as_dict()
+    lines = [f"{key}: {value}" for key, value in document.items()]
+    lines.append(f"market folder: {arguments.out}")
+    return DONE, {**document, "out": str(arguments.out)}, "\n".join(lines)
+
+
+def run_check(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``data check``."""
+    import resource
+
+    from data_contracts.checks import check_lake
+
+    started = time.perf_counter()
+    report = check_lake(
+        arguments.lake, progress=lambda _, done, total: stages("check", done, total)
+    )
+    document = {
+        "rows": report.rows,
+        "quarantined": report.quarantined,
+        "by_rule": report.by_rule,
+        "seconds": round(time.perf_counter() - started, 3),
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    text = f"{report.rows:,} rows checked, {report.quarantined:,} quarantined"
+    if report.quarantined:
+        text += "".join(f"\n  {rule}: {count:,}" for rule, count in report.by_rule.items())
+        text += f"\nsee {arguments.lake}/quarantine"
+    return (FOUND if report.quarantined else DONE), document, text
+
+
+def run_policy(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``policy show``."""
+    from data_contracts.units import parse_day
+    from models.policy import load_pack
+    from models.policy.pack import LEVELS
+
+    pack = load_pack(arguments.pack)
+    policy = pack.on(parse_day(arguments.on, "--on"))
+    rows: list[dict[str, Any]] = []
+    for name, value in sorted(policy.in_force.items()):
+        p = pack.parameters[name]
+        rows.append(
+            {
+                "parameter": name,
+                "level": p.level,
+                "unit": p.unit,
+                "values": list(value.values),
+                "since": value.since.isoformat(),
+                "reference": value.reference,
+                "verified": value.verified,
+                "en": p.en,
+                "zh": p.zh,
+            }
+        )
+    rows.sort(key=lambda r: (LEVELS.index(r["level"]), r["parameter"]))
+    quantum = {"ratio": "1e-6", "amt": "0.01", "int": "1"}
+    title = f"{pack.title_en} ({pack.title_zh})"
+    text = [f"{title}, in force on {policy.effective_on}, sha256 {pack.sha256[:16]}"]
+    for r in rows:
+        mark = "" if r["verified"] else "  UNVERIFIED"
+        numbers = " ".join(map(str, r["values"]))
+        text.append(
+            f"{r['level']:<9} {r['parameter']:<40} {numbers} x {quantum[r['unit']]}"
+            f"  since {r['since']}  {r['reference']}{mark}"
+        )
+    document = {
+        "pack": pack.name,
+        "effective_on": policy.effective_on.isoformat(),
+        "sha256": pack.sha256,
+        "parameters": rows,
+    }
+    return DONE, document, "\n".join(text)
+
+
+def run_demo(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``demo``: training makes a lake and a bundle, serving decides, training reports."""
+    from serving.commands import decide_nights, write_case_file
+    from training.demo import check_demo, finish_demo, headline, prepare_demo
+
+    out, policy, market, clients = (getattr(arguments, n) for n in DEMO_ARGUMENTS)
+    check_demo(out, policy, market, clients)
+    print(headline(policy, market, clients), flush=True)
+    prepared = prepare_demo(out, policy, market, clients, arguments.seed, arguments.threads, stages)
+    nights = decide_nights(
+        out, prepared.pack, prepared.bundle_path, prepared.histories, prepared.nights, stages
+    )
+    write_case_file(out, nights.runs[-1])
+    summary = finish_demo(
+        out,
+        prepared,
+        nights.decisions_sha256,
+        nights.segments,
+        nights.example,
+        stages,
+        stages.seconds,
+    )
+    stages.close()
+    summary["seconds_by_stage"] = stages.seconds
+    return DONE, summary, summary.pop("text")
+
+
+def dispatch(arguments: argparse.Namespace) -> int:
+    """Import the verb's module, run it, print its answer."""
+    import importlib
+
+    module, function = arguments.run.split(":")
+    found = globals() if module == "gearline" else vars(importlib.import_module(module))
+    stages = Stages()
+    # with --json whatever else is printed must not mix with the document
+    aside = contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext()
+    try:
+        with aside:
+            code, document, text = found[function](arguments, stages)
+    finally:
+        stages.close()
+    emit(document, arguments.json, text)
+    return int(code)
+
+
+def _check_common(arguments: argparse.Namespace) -> None:
+    if arguments.threads is not None and arguments.threads < 1:
+        raise InputError(f"--threads is {arguments.threads}; it must be at least 1")
+    seed = getattr(arguments, "seed", 0)
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed is {seed}; it must be from 0 to {2**32 - 1}")
+
+
+def _stopped(message: object, code: int = REFUSED) -> int:
+    """Say in one line why it ends here."""
+    print("gearline: " + " ".join(str(message).split()), file=sys.stderr)
+    return code
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a verb; refused input is one clear line and exit code 2."""
+    try:
+        arguments = build_parser().parse_args(argv)
+        _check_common(arguments)
+        return dispatch(arguments)
+    except InputError as error:
+        return _stopped(error)
+    except KeyboardInterrupt:
+        return _stopped("interrupted; the same command starts again", INTERRUPTED)
+    except MemoryError:
+        return _stopped("out of memory; take fewer clients or a larger machine")
+    except BrokenPipeError:
+        # the reader of a pipe has gone: not an error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        why = error.strerror or str(error)
+        return _stopped(f"{where}{why}; check the path, its permissions and the space left")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

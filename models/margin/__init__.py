@@ -1,0 +1,1 @@
+"""Security margins, and the limits that a book of cash, shares and loans supports."""

@@ -1,0 +1,257 @@
+"""The debt a book supports under each rule, before tiers and steps.
+
+All amounts are minor units, all ratios 1e-6, all arithmetic integer and rounded against the client.
+E is equity, assets less debt and accrued interest. A limit is the most debt after the next
+draw-down, whose proceeds buy shares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from data_contracts.snapshot import MarketSnapshot
+from data_contracts.units import MAX_AMT, NULL, RATIO_ONE, IntArray
+from models.margin.book import BookColumns
+from models.margin.exact import over, part, part_up, up
+from models.policy import Policy
+
+CELLS_AT_ONCE: Final = 4_000_000
+
+
+@dataclass(frozen=True)
+class BookLimits:
+    """What N books are worth and what debt they support, int64 arrays of shape (N,).
+
+    Attributes
+    ----------
+    assets, invested, equity : minor units
+    maintenance : assets over debt and accrued interest, 1e-6, ``NULL`` without debt
+    largest_weight : share of the largest holding in assets, 1e-6
+    portfolio_margin : equity asked for per unit of holdings, 1e-6
+    portfolio_gap : loss of value over a forced sale in a stress, 1e-6
+    statutory, line, concentration, structural : most debt, minor units, never negative nor above
+        the largest amount of a client; ``NO_LIMIT`` where the rule does not apply
+    house : the house margin ratio's part of ``structural``, ``NO_LIMIT`` without such a rule
+    """
+
+    assets: IntArray
+    invested: IntArray
+    equity: IntArray
+    maintenance: IntArray
+    largest_weight: IntArray
+    portfolio_margin: IntArray
+    portfolio_gap: IntArray
+    statutory: IntArray
+    line: IntArray
+    concentration: IntArray
+    structural: IntArray
+    house: IntArray
+
+
+def _weighted(
+    books: BookColumns, per_symbol: IntArray, invested: IntArray, unknown: int
+) -> IntArray:
+    """Value-weighted mean of a ratio over each book, rounded up; ``unknown`` without holdings."""
+    known = books.holding_symbol >= 0
+    ratio = np.full(len(books.holding_symbol), RATIO_ONE, dtype=np.int64)
+    if len(per_symbol):
+        given = np.where(per_symbol == NULL, RATIO_ONE, np.clip(per_symbol, 0, RATIO_ONE))
+        ratio[known] = given[books.holding_symbol[known]]
+    total = books.per_book(books.holding_value * ratio, books.holding_book)
+    return np.where(invested > 0, up(total, np.maximum(invested, 1)), unknown)
+
+
+def tail_loss(books: BookColumns, market: MarketSnapshot, tail_ratio: int) -> IntArray:
+    """Expected shortfall of each book's holdings over the snapshot's scenarios, minor units.
+
+    The mean loss of the worst ``ceil(S x tail_ratio)`` joint scenarios, rounded up; 0 without any.
+    """
+    count = market.scenarios.shape[0]
+    out = np.zeros(books.n, dtype=np.int64)
+    known = np.flatnonzero(books.holding_symbol >= 0)
+    if count == 0 or len(known) == 0:
+        return out
+    worst = max(1, -(-count * tail_ratio // RATIO_ONE))
+    start = 0
+    while start < len(known):
+        stop = min(len(known), start + max(1, CELLS_AT_ONCE // count))
+        # a block ends at a book's last holding, so that no book is split
+        while (
+            stop < len(known)
+            and books.holding_book[known[stop]] == books.holding_book[known[stop - 1]]
+        ):
+            stop += 1
+        rows = known[start:stop]
+        book = books.holding_book[rows]
+        first = np.flatnonzero(np.r_[True, book[1:] != book[:-1]])
+        # nobody loses more than all, and no gain above all is counted: products stay inside int64
+        moves = np.clip(market.scenarios[:, books.holding_symbol[rows]], -RATIO_ONE, RATIO_ONE)
+        result = np.add.reduceat(moves * books.holding_value[rows], first, axis=1)
+        if worst < count:
+            result = np.partition(result, worst - 1, axis=0)[:worst]
+        # the sum of the tail may pass int64: whole units and the rest are summed apart
+        whole, rest = np.divmod(result, RATIO_ONE)
+        lost = up(-rest.sum(axis=0), RATIO_ONE) - whole.sum(axis=0)
+        out[book[first]] = up(np.maximum(lost, 0), worst)
+        start = stop
+    return out
+
+
+def supported(equity: IntArray, margin: IntArray | int) -> IntArray:
+    """Debt D with D = E (1 - m) / m: all assets bought with it need equity m. Rounded down."""
+    free = np.maximum(equity, 0)
+    m = np.clip(np.asarray(margin, dtype=np.int64), 1, RATIO_ONE)
+    return over(free, m, RATIO_ONE - m)
+
+
+def structural_margin(
+    loss: IntArray, invested: IntArray, singles: IntArray, policy: Policy
+) -> IntArray:
+    """Equity asked for per unit of holdings, 1e-6, from 1 to ``RATIO_ONE``, rounded up.
+
+    The joint tail loss times a multiple, or a share of the single-security margins if that is more.
+    """
+    multiple = policy["structural_multiple_ratio"]
+    # a loss above this asks for all equity anyway, and its product would pass int64
+    most = over(invested, multiple)
+    joint = up(np.minimum(loss, most) * multiple, np.maximum(invested, 1))
+    joint = np.where(loss > most, RATIO_ONE, joint)
+    floor = part_up(singles, policy["diversification_floor_ratio"])
+    unknown = policy["reference_portfolio_margin_ratio"]
+    return np.clip(np.where(invested > 0, np.maximum(joint, floor), unknown), 1, RATIO_ONE)
+
+
+def haircuts(market: MarketSnapshot, policy: Policy) -> IntArray:
+    """Share of value counted as collateral per symbol, never above the exchange's maximum."""
+    most = np.where(
+        market.special_treatment,
+        policy["haircut_max_special_treatment_ratio"],
+        policy["haircut_max_share_ratio"],
+    )
+    index_most = policy["haircut_max_index_share_ratio"]
+    given = market.haircut != NULL
+    # a published haircut above the ordinary maximum can only be an index constituent's
+    most_given = np.where(market.special_treatment, most, index_most)
+    counted = np.where(given, np.clip(market.haircut, 0, most_given), most)
+    return np.where(market.collateral_eligible, counted, 0)
+
+
+def available_margin(books: BookColumns, market: MarketSnapshot, policy: Policy) -> IntArray:
+    """保证金可用余额, minor units: what may still back new contracts, by the exchanges' definition.
+
+    cash + haircut x value of collateral shares + haircut x gain of financed shares (a loss in full)
+    - principal x margin ratio at opening - accrued interest. Open contracts keep their own ratio.
+    """
+    cut = haircuts(market, policy)
+    cut_of = np.zeros(len(books.holding_symbol), dtype=np.int64)
+    known = books.holding_symbol >= 0
+    cut_of[known] = cut[books.holding_symbol[known]]
+    loan_cut = np.zeros(len(books.loan_symbol), dtype=np.int64)
+    named = books.loan_symbol >= 0
+    loan_cut[named] = cut[books.loan_symbol[named]]
+    all_shares = books.per_book(part(books.holding_value, cut_of), books.holding_book)
+    financed = books.per_book(part_up(books.loan_value, loan_cut), books.loan_book)
+    gain = books.loan_value - books.loan_outstanding
+    counted = np.where(gain >= 0, part(gain, loan_cut), gain)
+    gains = books.per_book(counted, books.loan_book)
+    bound = books.per_book(part_up(books.loan_outstanding, books.loan_ratio), books.loan_book)
+    cash = books.cash - books.overdraft
+    return cash + all_shares - financed + gains - bound - books.accrued
+
+
+def _cn_limits(
+    books: BookColumns, market: MarketSnapshot, policy: Policy
+) -> tuple[IntArray, IntArray]:
+    """Statutory limit and the house formula max(constant - haircut, floor)."""
+    available = available_margin(books, market, policy)
+    law = policy["financing_margin_ratio"]
+
+    def most(ratio: int) -> IntArray:
+        return np.asarray(np.maximum(books.debt + over(available, ratio), 0), dtype=np.int64)
+
+    return most(law), most(house_margin_ratio(policy))
+
+
+def house_margin_ratio(policy: Policy) -> int:
+    """The margin ratio that the house asks for, 1e-6, never below the exchange's."""
+    # what will be bought is not known yet: an ordinary share's haircut is the prudent guess
+    formula = policy["house_margin_ratio_constant_ratio"] - policy["haircut_max_share_ratio"]
+    floor = policy["house_margin_ratio_floor_ratio"]
+    return max(policy["financing_margin_ratio"], formula, floor)
+
+
+def _reg_t_limit(
+    books: BookColumns, market: MarketSnapshot, policy: Policy, equity: IntArray
+) -> IntArray:
+    """Regulation T: equity, less what may not be margined, covers the initial ratio of all."""
+    unlendable = np.ones(len(books.holding_symbol), dtype=bool)
+    known = books.holding_symbol >= 0
+    unlendable[known] = ~market.margin_eligible[books.holding_symbol[known]]
+    blocked = books.per_book(np.where(unlendable, books.holding_value, 0), books.holding_book)
+    most = supported(equity - blocked, policy["initial_margin_ratio"])
+    return np.where(equity >= policy["minimum_equity_amt"], most, 0)
+
+
+def book_limits(books: BookColumns, market: MarketSnapshot, policy: Policy) -> BookLimits:
+    """What each book is worth and what debt each rule lets it carry."""
+    invested = books.per_book(books.holding_value, books.holding_book)
+    assets = invested + books.cash
+    owed = books.owed
+    equity = assets - owed
+    maintenance = np.minimum(over(assets, np.maximum(owed, 1), RATIO_ONE), LARGEST_MAINTENANCE)
+    maintenance = np.where(owed > 0, maintenance, NULL)
+    largest = np.zeros(books.n, dtype=np.int64)
+    np.maximum.at(largest, books.holding_book, books.holding_value)
+    weight = np.where(assets > 0, up(largest * RATIO_ONE, np.maximum(assets, 1)), 0)
+
+    gap = _weighted(books, market.gap_loss, invested, policy["reference_portfolio_gap_ratio"])
+    singles = _weighted(
+        books, market.security_margin, invested, policy["reference_portfolio_margin_ratio"]
+    )
+    loss = tail_loss(books, market, policy["tail_ratio"])
+    margin = structural_margin(loss, invested, singles, policy)
+
+    # opening line: one gap must not take the account below the call line
+    call = policy["call_line_ratio"] * RATIO_ONE
+    opening = up(np.full(books.n, call), np.maximum(RATIO_ONE - gap, 1))
+    free = np.maximum(equity, 0)
+    line = over(free, np.maximum(opening - RATIO_ONE, 1))
+
+    band = np.where(
+        weight > policy["concentration_limit_2_ratio"],
+        policy["concentration_line_2_ratio"],
+        policy["concentration_line_1_ratio"],
+    )
+    narrow = np.minimum(over(free, band - RATIO_ONE), MAX_AMT)
+    concentration = np.where(weight > policy["concentration_limit_1_ratio"], narrow, NO_LIMIT)
+
+    structural, house = supported(equity, margin), np.full(books.n, NO_LIMIT, dtype=np.int64)
+    if policy.kind == "cn":
+        statutory, house = _cn_limits(books, market, policy)
+    else:
+        statutory = _reg_t_limit(books, market, policy, equity)
+    return BookLimits(
+        assets,
+        invested,
+        equity,
+        maintenance,
+        weight,
+        margin,
+        gap,
+        np.minimum(statutory, MAX_AMT),
+        np.minimum(line, MAX_AMT),
+        concentration,
+        np.minimum(np.minimum(structural, house), MAX_AMT),
+        house,
+    )
+
+
+LARGEST_MAINTENANCE: Final = 1_000_000 * RATIO_ONE
+"""Assets over a debt of a few cents: beyond a million times the ratio says nothing more, and a
+canonical document could not hold it."""
+
+NO_LIMIT: Final = 9_000_000_000_000_00
+"""Stands for a rule that does not bind: a hundred times the largest amount."""

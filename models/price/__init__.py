@@ -1,0 +1,1 @@
+"""The financing rate as a stack of integers that sum."""

@@ -1,0 +1,46 @@
+"""The ledger: an append-only, tamper-evident record of everything that was decided and done.
+
+One SQLite file holds the entries and an RFC 9162 Merkle tree over them; signed checkpoints kept
+elsewhere make truncation and rewriting visible. ``tree`` holds the pure Merkle functions,
+``envelope`` what surrounds a recorded body, ``database`` the file, ``store`` the one writer,
+``reading`` entries and proofs, ``checkpoint`` the signatures, ``verify`` the check of it all.
+"""
+
+from serving.ledger.checkpoint import Checkpoint
+from serving.ledger.database import LedgerDamagedError, LedgerUnavailableError
+from serving.ledger.reading import StoredEntry, export, prove, read_entries
+from serving.ledger.store import Head, Ledger
+from serving.ledger.tree import (
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    node_hash,
+    root,
+    verify_consistency,
+    verify_inclusion,
+)
+from serving.ledger.verify import Finding, FirstBad, SegmentReader, VerifyReport, verify
+
+__all__ = [
+    "Checkpoint",
+    "Finding",
+    "FirstBad",
+    "Head",
+    "Ledger",
+    "LedgerDamagedError",
+    "LedgerUnavailableError",
+    "SegmentReader",
+    "StoredEntry",
+    "VerifyReport",
+    "consistency_proof",
+    "export",
+    "inclusion_proof",
+    "leaf_hash",
+    "node_hash",
+    "prove",
+    "read_entries",
+    "root",
+    "verify",
+    "verify_consistency",
+    "verify_inclusion",
+]

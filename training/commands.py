@@ -1,0 +1,148 @@
+"""The verbs of the training side: simulate, features build, train."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from data_contracts.errors import InputError
+from data_contracts.feature_frame import FeatureFrame
+from data_contracts.lake import lake_info, read_table
+from data_contracts.units import parse_day
+from features.asof import BookHistory
+from features.build import build_frame
+from features.panel import load_panel
+from features.sets import BEHAVIOURAL
+from models.policy import PACK_NAMES, Pack, load_pack
+from training.lab import simulate, write_lake
+from training.labels import load_outcomes
+from training.lender import margin_rules
+from training.train import train
+
+Stages = Callable[[str, int, int], None]
+Answer = tuple[int, dict[str, Any], str]
+
+
+def pack_of(currency: str, name: str | None) -> Pack:
+    """The named pack, else the one of the currency."""
+    if name is not None:
+        return load_pack(name)
+    for known in PACK_NAMES:
+        if load_pack(known).currency == currency:
+            return load_pack(known)
+    raise InputError(f"no policy pack is in {currency}; the packs are {', '.join(PACK_NAMES)}")
+
+
+def run_simulate(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``lab simulate``."""
+    first, last = parse_day(arguments.first, "--from"), parse_day(arguments.last, "--to")
+    info = lake_info(arguments.market)
+    panel = load_panel(arguments.market)
+    pack = pack_of(info.currency, arguments.policy)
+    started = time.perf_counter()
+    book = simulate(
+        panel,
+        margin_rules(pack, panel),
+        clients=arguments.clients,
+        seed=arguments.seed,
+        first=first,
+        last=last,
+        threads=arguments.threads,
+        progress=lambda done, total: stages("simulate", done, total),
+    )
+    engine = time.perf_counter() - started
+    stages("write", 0, 1)
+    buckets = min(256, max(4, arguments.clients // 5000))
+    rows = write_lake(book, panel, arguments.market, arguments.out, buckets=buckets)
+    stages("write", 1, 1)
+    spent = time.perf_counter() - started
+    document = {
+        "clients": arguments.clients,
+        "sessions": book.last - book.first + 1,
+        "client_sessions": book.client_sessions,
+        "client_sessions_per_second": round(book.client_sessions / engine),
+        "with_tables_per_second": round(book.client_sessions / spent),
+        "rows": rows,
+        "out": str(arguments.out),
+    }
+    text = (
+        f"{arguments.clients:,} clients lived {book.client_sessions:,} client-sessions;"
+        f" lake written to {arguments.out}\n" + "\n".join(f"  {k}: {v:,}" for k, v in rows.items())
+    )
+    return 0, document, text
+
+
+def run_features(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``features build``."""
+    day = parse_day(arguments.as_of, "--as-of")
+    info = lake_info(arguments.lake)
+    panel = load_panel(arguments.lake)
+    frames = []
+    for bucket in range(info.buckets):
+        frames.append(
+            build_frame(BookHistory.load(arguments.lake, panel, bucket).as_of(day), BEHAVIOURAL)
+        )
+        stages("features", bucket + 1, info.buckets)
+    whole = FeatureFrame(
+        frames[0].feature_set,
+        frames[0].feature_set_sha256,
+        frames[0].names,
+        tuple(c for f in frames for c in f.client_ids),
+        frames[0].as_of,
+        np.concatenate([f.values for f in frames]),
+    )
+    whole.write(arguments.out)
+    document = {
+        "clients": len(whole.client_ids),
+        "features": len(whole.names),
+        "as_of": whole.as_of.isoformat(),
+        "feature_set": whole.feature_set,
+        "feature_set_sha256": whole.feature_set_sha256,
+        "out": str(arguments.out),
+    }
+    text = (
+        f"{len(whole.client_ids):,} clients x {len(whole.names)} features ({whole.feature_set}) as of"
+        f" {whole.as_of} written to {arguments.out}; values are integers in the unit of their declaration"
+    )
+    return 0, document, text
+
+
+def run_train(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``train``."""
+    info = lake_info(arguments.lake)
+    panel = load_panel(arguments.lake)
+    histories = []
+    for bucket in range(info.buckets):
+        histories.append(BookHistory.load(arguments.lake, panel, bucket))
+        stages("load", bucket + 1, info.buckets)
+    outcomes = load_outcomes(arguments.lake, panel)
+    days = [str(panel.sessions[0]), str(panel.sessions[-1])]
+    opened = read_table(arguments.lake, "accounts", columns=["opened_on"])["opened_on"]
+    if len(opened):
+        days[0] = str(max(pc.min(opened).as_py(), panel.sessions[0].item()))
+    first, last = (
+        panel.session_index(np.datetime64(parse_day(given or day, name)))
+        for given, day, name in zip(
+            (arguments.first, arguments.last), days, ("--from", "--to"), strict=True
+        )
+    )
+    trained = train(panel, histories, outcomes, first, last, arguments.seed, stages)
+    trained.bundle.write(arguments.out)
+    document = {"bundle_sha256": trained.bundle.sha256, "out": str(arguments.out), **trained.report}
+    if arguments.mlflow is not None:
+        from training.registry import log_training
+
+        stages("mlflow", 0, 1)
+        document["mlflow_run"] = log_training(
+            arguments.mlflow, arguments.out, trained.bundle.sha256, trained.report
+        )
+        stages("mlflow", 1, 1)
+    text = f"bundle {trained.bundle.sha256[:16]} written to {arguments.out}\n" + "\n".join(
+        f"  {k}: {v}" for k, v in trained.report.items()
+    )
+    return 0, document, text
