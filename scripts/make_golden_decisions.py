@@ -53,7 +53,12 @@ READABLE = 3
 
 
 def save(
-    name: str, cases: list[Case], values: IntArray, bundle: Bundle, policy: Policy, market: MarketSnapshot
+    name: str,
+    cases: list[Case],
+    values: IntArray,
+    bundle: Bundle,
+    policy: Policy,
+    market: MarketSnapshot,
 ) -> None:
     """Write one set: market, inputs, decisions, and a few bodies to read."""
     frame = FeatureFrame(
@@ -70,13 +75,19 @@ def save(
     write_segment(folder, made)
     (folder / "set.json").write_bytes(
         orjson.dumps(
-            {"policy": policy.pack, "effective_on": policy.effective_on.isoformat(), "decisions": len(cases)},
+            {
+                "policy": policy.pack,
+                "effective_on": policy.effective_on.isoformat(),
+                "decisions": len(cases),
+            },
             option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
         )
     )
     shown = [body for _, body in zip(range(READABLE), bodies(made), strict=False)]
     (folder / "readable.json").write_bytes(
-        orjson.dumps(shown, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+        orjson.dumps(
+            shown, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+        )
     )
 
 
@@ -94,7 +105,9 @@ def us_sets(folder: Path) -> None:
             cases += c
             values.append(v)
         keep = np.linspace(0, len(cases) - 1, count).astype(int)
-        effective = pq.read_table(run / "bucket=000" / "decisions.parquet")["effective_on"][0].as_py()
+        effective = pq.read_table(run / "bucket=000" / "decisions.parquet")["effective_on"][
+            0
+        ].as_py()
         save(
             f"us-{market.session}",
             [cases[k] for k in keep],
@@ -142,7 +155,9 @@ def generated_market(eve: dt.date, rng: np.random.Generator) -> MarketSnapshot:
     return MarketHistory(panel).snapshot(t - 1, policy, firm, 310)
 
 
-def generated_book(rng: np.random.Generator, market: MarketSnapshot, eve: dt.date, name: str) -> Book:
+def generated_book(
+    rng: np.random.Generator, market: MarketSnapshot, eve: dt.date, name: str
+) -> Book:
     """A book of up to six names, some bought on credit at an older or newer ratio."""
     held = rng.choice(len(market.symbols), size=rng.integers(0, 7), replace=False)
     holdings, loans = [], []
@@ -171,7 +186,9 @@ def generated_book(rng: np.random.Generator, market: MarketSnapshot, eve: dt.dat
     return Book(int(rng.integers(0, 3_000_000_00)), tuple(holdings), tuple(loans))
 
 
-def generated_case(rng: np.random.Generator, market: MarketSnapshot, eve: dt.date, number: int) -> Case:
+def generated_case(
+    rng: np.random.Generator, market: MarketSnapshot, eve: dt.date, number: int
+) -> Case:
     """A case that meets gates, groups, previous decisions, overrides and requests now and then."""
     name = f"G{number:06d}"
     chance = rng.random(8)
@@ -208,15 +225,23 @@ def generated_case(rng: np.random.Generator, market: MarketSnapshot, eve: dt.dat
         as_of=eve,
         known_at=dt.datetime.combine(eve, dt.time(10), dt.UTC),
         status=Status(
-            kyc_expires_on=None if chance[4] < 0.03 else eve + dt.timedelta(days=int(rng.integers(-20, 400))),
-            suitability_level=None if chance[5] < 0.02 else int(rng.choice([2, 3, 4, 5], p=[0.05, 0.35, 0.35, 0.25])),
+            kyc_expires_on=None
+            if chance[4] < 0.03
+            else eve + dt.timedelta(days=int(rng.integers(-20, 400))),
+            suitability_level=None
+            if chance[5] < 0.02
+            else int(rng.choice([2, 3, 4, 5], p=[0.05, 0.35, 0.35, 0.25])),
             pep=bool(rng.random() < 0.03),
             sanctioned=bool(rng.random() < 0.02),
             aml_level=str(rng.choice(["low", "medium", "high"], p=[0.9, 0.07, 0.03])),
             automated_decision_refused=bool(rng.random() < 0.03),
-            margin_state=str(rng.choice(["clear", "called", "overdue", "defaulted"], p=[0.9, 0.05, 0.03, 0.02])),  # type: ignore[arg-type]
+            margin_state=str(
+                rng.choice(["clear", "called", "overdue", "defaulted"], p=[0.9, 0.05, 0.03, 0.02])
+            ),  # type: ignore[arg-type]
         ),
-        book=Book(int(rng.integers(0, 2_000_000_00))) if chance[6] < 0.08 else generated_book(rng, market, eve, name),
+        book=Book(int(rng.integers(0, 2_000_000_00)))
+        if chance[6] < 0.08
+        else generated_book(rng, market, eve, name),
         group=group,
         previous=previous,
         override=override,
@@ -252,7 +277,9 @@ def main() -> None:
         us_sets(out)
     values = np.concatenate(
         [
-            read_inputs(folder, list(range(pq.read_metadata(folder / "inputs.parquet").num_rows)))[1]
+            read_inputs(folder, list(range(pq.read_metadata(folder / "inputs.parquet").num_rows)))[
+                1
+            ]
             for folder in sorted(GOLDEN.glob("us-*"))
         ]
     )

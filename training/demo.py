@@ -98,21 +98,13 @@ def _clean(out: Path) -> None:
     write_atomically(out / MARKER, b'{"made_by": "gearline demo"}\n')
 
 
-def prepare_demo(
-    out: Path,
-    policy: str,
-    market: Path | None,
-    clients: int,
-    seed: int,
-    threads: int | None,
-    stages: Stages,
-) -> PreparedDemo:
-    """Market, simulated book, lake, bundle.
+def check_demo(out: Path, policy: str, market: Path | None, clients: int) -> None:
+    """Refuse what the demo cannot run on, before anything is written.
 
     Raises
     ------
     InputError
-        If the market does not fit the pack, or there is too little to learn from.
+        If the clients are too few, the market does not fit the pack, or ``out`` is not a demo's.
     """
     if clients < LEAST_CLIENTS:
         raise InputError(
@@ -131,6 +123,28 @@ def prepare_demo(
                 f"{market} is in {info.currency}, policy pack {policy!r} in {pack.currency}; choose the pack"
                 " of the market with --policy"
             )
+    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
+        raise InputError(f"{out} is not empty and was not made by the demo; choose another --out")
+
+
+def prepare_demo(
+    out: Path,
+    policy: str,
+    market: Path | None,
+    clients: int,
+    seed: int,
+    threads: int | None,
+    stages: Stages,
+) -> PreparedDemo:
+    """Market, simulated book, lake, bundle.
+
+    Raises
+    ------
+    InputError
+        If the market does not fit the pack, or there is too little to learn from.
+    """
+    check_demo(out, policy, market, clients)
+    pack = load_pack(policy)
     _clean(out)
     stages("market", 0, 1)
     source = market or out / "market"

@@ -83,11 +83,29 @@ def test_the_golden_cases_reach_every_outcome_tier_and_binding_term_but_firm_hea
             codes |= set(reasons)
     assert outcomes == {"approve", "refer", "decline"}
     assert tiers == {"1", "2", "3", "4", "5", "6", "7", "D"}
-    assert {"statutory", "concentration", "group", "firm", "structural", "behavioural", "step", "override"} <= bound
-    assert {"gate_sanctioned", "gate_aml", "gate_pep", "gate_kyc_expired", "request_above_limit"} <= codes
+    assert {
+        "statutory",
+        "concentration",
+        "group",
+        "firm",
+        "structural",
+        "behavioural",
+        "step",
+        "override",
+    } <= bound
+    assert {
+        "gate_sanctioned",
+        "gate_aml",
+        "gate_pep",
+        "gate_kyc_expired",
+        "request_above_limit",
+    } <= codes
 
 
 def test_columns_and_rows_of_a_golden_set_are_the_same_decisions():
     made = decided(SETS[0])
     first = next(iter(bodies(made)))
-    assert first["decision_id"] == read_decisions(GOLDEN / SETS[0] / "decisions.parquet")["decision_id"][0].as_py()
+    assert (
+        first["decision_id"]
+        == read_decisions(GOLDEN / SETS[0] / "decisions.parquet")["decision_id"][0].as_py()
+    )

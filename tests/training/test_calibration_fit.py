@@ -53,7 +53,10 @@ def test_without_one_year_labels_the_sixty_session_rate_is_carried_at_a_constant
     )
     assert made.method == "60-session default frequency carried to one year at a constant hazard"
     at = np.array([round(-3.0 * LOG_ODDS_ONE)])
-    sixty, year = int(made.default_60_of_score(at)[0]) / PROB_ONE, int(made.of_score(at)[0][0]) / PROB_ONE
+    sixty, year = (
+        int(made.default_60_of_score(at)[0]) / PROB_ONE,
+        int(made.of_score(at)[0][0]) / PROB_ONE,
+    )
     # the table is linear between knots, the hazard is not
     assert year == pytest.approx(1 - (1 - sixty) ** (252 / 60), rel=0.03)
 

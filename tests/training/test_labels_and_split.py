@@ -27,7 +27,15 @@ class View:
         self.in_default = np.array(in_default)
 
 
-def labels(t: int, *, defaults=(), closed=(OPEN, OPEN, OPEN), sessions=500, horizon=60, in_default=(0, 0, 0)):
+def labels(
+    t: int,
+    *,
+    defaults=(),
+    closed=(OPEN, OPEN, OPEN),
+    sessions=500,
+    horizon=60,
+    in_default=(0, 0, 0),
+):
     who = np.array([c for c, _ in defaults], dtype=np.int64)
     when = np.array([s for _, s in defaults], dtype=np.int64)
     outcomes = Outcomes(("a", "b", "c"), who, when, np.array(closed), sessions)
@@ -70,5 +78,7 @@ def test_the_bundled_period_leaves_eight_market_years_to_learn_from():
 
 
 def test_a_period_too_short_to_split_is_refused():
-    with pytest.raises(InputError, match="120 sessions are too few to train and test on labels of 60"):
+    with pytest.raises(
+        InputError, match="120 sessions are too few to train and test on labels of 60"
+    ):
         plan_split(Panel(120), 0, 119)

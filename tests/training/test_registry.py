@@ -14,7 +14,9 @@ def test_a_logged_run_keeps_the_report_the_hash_and_the_bundle(tmp_path):
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     (bundle / "bundle.json").write_text("{}")
-    run_id = log_training(tmp_path / "mlflow", bundle, "ab" * 32, {"trees": 12, "split": "out-of-time"})
+    run_id = log_training(
+        tmp_path / "mlflow", bundle, "ab" * 32, {"trees": 12, "split": "out-of-time"}
+    )
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow/mlflow.db")
     run = client.get_run(run_id)
     assert run.data.metrics == {"trees": 12.0}
