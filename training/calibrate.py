@@ -84,8 +84,10 @@ def _fit(
 
     def fitted(count: FloatArray) -> FloatArray:
         w = weight * count
-        n = np.bincount(number, weights=w, minlength=len(mean))
-        k = np.bincount(number, weights=w * label, minlength=len(mean))
+        n: FloatArray = np.bincount(number, weights=w, minlength=len(mean)).astype(np.float64)
+        k: FloatArray = np.bincount(number, weights=w * label, minlength=len(mean)).astype(
+            np.float64
+        )
         a, b = _logistic(mean, k, n)
         return np.asarray(1.0 / (1.0 + np.exp(-(a + b * at))))
 
@@ -154,7 +156,8 @@ def calibrate(sample: CalibrationSample, seed: int) -> Calibration:
     else:
         chosen = known_60
         power = YEAR_SESSIONS / HORIZON_SESSIONS
-        year = tuple(1.0 - (1.0 - p) ** power for p in sixty)
+        a, b, c = (1.0 - (1.0 - p) ** power for p in sixty)
+        year = (a, b, c)
         method = "60-session default frequency carried to one year at a constant hazard"
     market_years = len(np.unique(sample.year[chosen]))
     pd = _strict(_table(year[0], PD_FLOOR))

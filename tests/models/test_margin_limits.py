@@ -179,6 +179,14 @@ def test_tail_loss_of_ninety_billion_does_not_wrap():
     assert (made.portfolio_margin[0], made.structural[0]) == (ONE, 0)
 
 
+def test_no_limit_is_above_the_largest_amount_of_a_client():
+    flat = make_market("us", scenarios=np.zeros((1, 5), dtype=np.int32))
+    flat = replace(flat, security_margin=np.array([1] * 5), gap_loss=np.array([0] * 5))
+    book = Book(LARGEST // 2, (Holding("AAA", LARGEST // 2_000),), ())
+    made = book_limits(book_columns([book], flat), flat, POLICIES["us"])
+    assert [int(made.statutory[0]), int(made.line[0]), int(made.structural[0])] == [LARGEST] * 3
+
+
 def test_without_holdings_the_reference_portfolio_is_used():
     made = _limits(Book(1_000_000, (), ()))
     assert (made.portfolio_margin[0], made.portfolio_gap[0]) == (550_000, 250_000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from training.registry import log_training
@@ -23,4 +25,4 @@ def test_a_logged_run_keeps_the_report_the_hash_and_the_bundle(tmp_path):
     assert run.data.params == {"split": "out-of-time"}
     assert run.data.tags["bundle_sha256"] == "ab" * 32
     fetched = client.download_artifacts(run_id, "bundle/bundle.json")
-    assert open(fetched).read() == "{}"
+    assert Path(fetched).read_text() == "{}"
