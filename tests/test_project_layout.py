@@ -30,7 +30,7 @@ MACHINE_PATH = re.compile(
     r"|\b[A-Z]:\\Users\\"
 )
 # Never looked into when the files are listed without git.
-NOT_SOURCE = {".git", ".venv", "out", "build", "dist", "mlruns", "__pycache__"}
+NOT_SOURCE = {".git", ".venv", "out", "build", "dist", "mlruns", "__pycache__", ".hypothesis"}
 
 
 def project_files() -> list[Path]:

@@ -82,7 +82,7 @@ def _fit(
     clusters, member = np.unique(cluster, return_inverse=True)
     rng = np.random.default_rng(seed)
 
-    def fitted(count: FloatArray) -> FloatArray:
+    def fitted(count: FloatArray | IntArray) -> FloatArray:
         w = weight * count
         n: FloatArray = np.bincount(number, weights=w, minlength=len(mean)).astype(np.float64)
         k: FloatArray = np.bincount(number, weights=w * label, minlength=len(mean)).astype(

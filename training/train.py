@@ -79,7 +79,7 @@ def plan_split(panel: PricePanel, first: int, last: int) -> Split:
 
 def _part(cluster: IntArray) -> FloatArray:
     """A number in [0, 1) for each cluster, the same on every machine."""
-    return (cluster % 1_000_003) / 1_000_003
+    return np.asarray((cluster % 1_000_003) / 1_000_003, dtype=np.float64)
 
 
 @dataclass(frozen=True)
