@@ -104,7 +104,7 @@ def _reference(sample: Sample) -> IntArray:
     """The reference population: rows of the training period, evenly spaced in a fixed order."""
     order = np.lexsort((sample.session, sample.client))
     count = min(REFERENCE_ROWS, len(order))
-    return sample.values[order[np.linspace(0, len(order) - 1, count).astype(int)]]
+    return np.asarray(sample.values[order[np.linspace(0, len(order) - 1, count).astype(int)]])
 
 
 def _fit(
