@@ -143,6 +143,9 @@ class Case:
     override: Override | None = None
 
     def __post_init__(self) -> None:
+        for name in ("client_id", "account_id"):
+            if not getattr(self, name):
+                raise InputError(f"{name} is empty; name the client and the account")
         if self.known_at.tzinfo is None:
             raise InputError(
                 f"known_at is {self.known_at.isoformat()}, without a time zone;"

@@ -151,6 +151,18 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     os.replace(temporary, path)
 
 
+def check_output_folder(out: Path, marker: str, made_by: str) -> None:
+    """Refuse a folder to write that is a file, lies under one, or holds what somebody else wrote.
+
+    ``marker`` is the file by which a folder is known that ``made_by`` wrote before.
+    """
+    there = next(part for part in (out, *out.parents) if part.exists())
+    if not there.is_dir():
+        raise InputError(f"{out} cannot be a folder: {there} is a file; choose another --out")
+    if there == out and any(out.iterdir()) and not (out / marker).is_file():
+        raise InputError(f"{out} is not empty and was not made by {made_by}; choose another --out")
+
+
 def create_lake(root: Path, info: LakeInfo) -> None:
     """Make an empty lake folder."""
     if not 1 <= info.buckets <= MAX_BUCKETS:
@@ -228,7 +240,10 @@ def table_files(root: Path, name: str, bucket: int | None = None) -> list[Path]:
     if bucket is not None and TABLES[name].bucketed:
         folder = folder / f"bucket={bucket:03d}"
     if not folder.is_dir():
-        raise InputError(f"table {name} is missing: there is no folder {folder}")
+        raise InputError(
+            f"table {name} is missing: there is no folder {folder}; restore it, or make the lake"
+            " with `gearline demo` or `gearline lab simulate`"
+        )
     return sorted(folder.rglob("*.parquet"))
 
 

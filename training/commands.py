@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from data_contracts.errors import InputError
 from data_contracts.feature_frame import FeatureFrame
-from data_contracts.lake import lake_info, read_table
+from data_contracts.lake import check_output_folder, lake_info, read_table
 from data_contracts.units import parse_day
 from features.asof import BookHistory
 from features.build import build_frame
@@ -30,20 +31,36 @@ Answer = tuple[int, dict[str, Any], str]
 
 def pack_of(currency: str, name: str | None) -> Pack:
     """The named pack, else the one of the currency."""
+    for known in PACK_NAMES if name is None else (name,):
+        pack = load_pack(known)
+        if pack.currency == currency:
+            return pack
     if name is not None:
-        return load_pack(name)
-    for known in PACK_NAMES:
-        if load_pack(known).currency == currency:
-            return load_pack(known)
+        raise InputError(
+            f"the market is in {currency}, policy pack {name!r} in {load_pack(name).currency};"
+            " leave --policy out to take the market's"
+        )
     raise InputError(f"no policy pack is in {currency}; the packs are {', '.join(PACK_NAMES)}")
+
+
+def _check_lake_to_write(out: Path) -> None:
+    """Refuse to write a simulated book over anything but one that has no decisions yet."""
+    check_output_folder(out, "lake.json", "`gearline lab simulate`")
+    if (out / "lake.json").is_file() and (
+        not lake_info(out).source.startswith("lab ") or (out / "ledger.sqlite").exists()
+    ):
+        raise InputError(
+            f"{out} is a market, or a lake with decisions on record; choose another --out"
+        )
 
 
 def run_simulate(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``lab simulate``."""
     first, last = parse_day(arguments.first, "--from"), parse_day(arguments.last, "--to")
-    info = lake_info(arguments.market)
+    pack = pack_of(lake_info(arguments.market).currency, arguments.policy)
+    if arguments.out.resolve() != arguments.market.resolve():  # which write_lake refuses
+        _check_lake_to_write(arguments.out)
     panel = load_panel(arguments.market)
-    pack = pack_of(info.currency, arguments.policy)
     started = time.perf_counter()
     book = simulate(
         panel,
@@ -80,8 +97,15 @@ def run_simulate(arguments: argparse.Namespace, stages: Stages) -> Answer:
 def run_features(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``features build``."""
     day = parse_day(arguments.as_of, "--as-of")
+    if arguments.out.is_dir():
+        raise InputError(f"--out is {arguments.out}, a folder; name the Parquet file to write")
     info = lake_info(arguments.lake)
     panel = load_panel(arguments.lake)
+    session = panel.sessions[panel.session_index(np.datetime64(day))].item()
+    if session != day:
+        raise InputError(
+            f"--as-of is {day}, which is no session of the market; the last before it is {session}"
+        )
     frames = []
     for bucket in range(info.buckets):
         frames.append(
@@ -115,6 +139,7 @@ def run_features(arguments: argparse.Namespace, stages: Stages) -> Answer:
 def run_train(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``train``."""
     info = lake_info(arguments.lake)
+    check_output_folder(arguments.out, "bundle.json", "`gearline train`")
     panel = load_panel(arguments.lake)
     histories = []
     for bucket in range(info.buckets):
@@ -131,6 +156,11 @@ def run_train(arguments: argparse.Namespace, stages: Stages) -> Answer:
             (arguments.first, arguments.last), days, ("--from", "--to"), strict=True
         )
     )
+    if first >= last:
+        raise InputError(
+            f"the first day, {panel.sessions[first]}, must lie before the last, {panel.sessions[last]};"
+            " change --from or --to"
+        )
     trained = train(panel, histories, outcomes, first, last, arguments.seed, stages)
     trained.bundle.write(arguments.out)
     document = {"bundle_sha256": trained.bundle.sha256, "out": str(arguments.out), **trained.report}

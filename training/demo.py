@@ -14,12 +14,12 @@ import orjson
 from data_contracts.checks import check_lake
 from data_contracts.errors import InputError
 from data_contracts.importers import write_sample_market
-from data_contracts.lake import lake_info, write_atomically
+from data_contracts.lake import check_output_folder, lake_info, write_atomically
 from features.asof import BookHistory
 from features.panel import PricePanel, load_panel
 from features.sets import BEHAVIOURAL
 from models.policy import Pack, load_pack
-from training.lab import simulate, write_lake
+from training.lab import MAX_CLIENTS, simulate, write_lake
 from training.labels import Outcomes, load_outcomes
 from training.lender import margin_rules
 from training.report import write_report
@@ -88,11 +88,8 @@ class PreparedDemo:
 
 def _clean(out: Path) -> None:
     """Make room for a demo; a folder that no demo made is never touched."""
-    if out.exists() and any(out.iterdir()):
-        if not (out / MARKER).is_file():
-            raise InputError(
-                f"{out} is not empty and was not made by the demo; choose another --out"
-            )
+    check_output_folder(out, MARKER, "the demo")
+    if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / MARKER, b'{"made_by": "gearline demo"}\n')
@@ -104,11 +101,12 @@ def check_demo(out: Path, policy: str, market: Path | None, clients: int) -> Non
     Raises
     ------
     InputError
-        If the clients are too few, the market does not fit the pack, or ``out`` is not a demo's.
+        If the clients are too few or too many, the market does not fit the pack, or ``out`` is not a demo's.
     """
-    if clients < LEAST_CLIENTS:
+    if not LEAST_CLIENTS <= clients <= MAX_CLIENTS:
         raise InputError(
-            f"--clients is {clients}; the demo needs at least {LEAST_CLIENTS} to learn from"
+            f"--clients is {clients}; the demo needs at least {LEAST_CLIENTS} to learn from and takes"
+            f" at most {MAX_CLIENTS}"
         )
     pack = load_pack(policy)
     if market is None and policy != "us":
@@ -123,8 +121,7 @@ def check_demo(out: Path, policy: str, market: Path | None, clients: int) -> Non
                 f"{market} is in {info.currency}, policy pack {policy!r} in {pack.currency}; choose the pack"
                 " of the market with --policy"
             )
-    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
-        raise InputError(f"{out} is not empty and was not made by the demo; choose another --out")
+    check_output_folder(out, MARKER, "the demo")
 
 
 def prepare_demo(

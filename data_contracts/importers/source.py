@@ -61,7 +61,10 @@ def _wanted(
 ) -> list[str]:
     for column in required:
         if column not in have:
-            raise InputError(f"{path}: column {column!r} is missing; it has {', '.join(have)}")
+            raise InputError(
+                f"{path}: column {column!r} is missing; it has {', '.join(have)};"
+                f" name its columns {', '.join(required)}"
+            )
     return [*required, *(c for c in optional if c in have)]
 
 

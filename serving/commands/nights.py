@@ -100,7 +100,10 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
     bundle_folder: Path = arguments.bundle or root / BUNDLE_FOLDER
     bundle = Bundle.read(bundle_folder)
     panel = load_panel(root)
-    panel.session_index(np.datetime64(as_of))  # refuses a day outside the market before long work
+    # refuse a wrong day before long work, and never record another than the one that was asked for
+    session = panel.sessions[panel.session_index(np.datetime64(as_of))]
+    if session != np.datetime64(as_of):
+        raise InputError(f"{as_of} is no session of the market; the last one before is {session}")
     buckets = lake_info(root).buckets
     histories = []
     for bucket in range(buckets):

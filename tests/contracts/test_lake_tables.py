@@ -149,11 +149,12 @@ def _refusal(call, *arguments, **named):
 
 
 def test_a_missing_table_is_named_with_its_folder(lake):
+    way_out = "restore it, or make the lake with `gearline demo` or `gearline lab simulate`"
     assert _refusal(read_table, lake, "rates") == (
-        f"table rates is missing: there is no folder {lake}/rates"
+        f"table rates is missing: there is no folder {lake}/rates; {way_out}"
     )
     assert _refusal(table_files, lake, "balances", 1) == (
-        f"table balances is missing: there is no folder {lake}/balances/bucket=001"
+        f"table balances is missing: there is no folder {lake}/balances/bucket=001; {way_out}"
     )
 
 

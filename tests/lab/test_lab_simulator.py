@@ -346,7 +346,9 @@ def test_the_lake_holds_the_book_and_its_market(
     (market / "sessions").mkdir()
     (market / "sessions" / "part-0.parquet").write_bytes(b"as it is")
     out = tmp_path / "lake"
+    write_lake(lab_book, panel, market, out, buckets=8)  # of which nothing may stay
     written = write_lake(lab_book, panel, market, out, buckets=4)
+    assert read_table(out, "trades").num_rows == written["trades"]
     assert (out / "sessions" / "part-0.parquet").read_bytes() == b"as it is"
     assert written["balances"] == lab_book.client_sessions
     groups = dict(zip(lab_book.client_ids, lab_book.group_ids, strict=True))

@@ -39,7 +39,10 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path):
     file = tmp_path / "a.csv"
     file.write_text("symbol,date,last\nABC,2019-01-02,3\n", "utf-8")
     message = refusal_of([file], "us-close", tmp_path / "m")
-    assert message == f"{file}: column 'close' is missing; it has symbol, date, last"
+    assert message == (
+        f"{file}: column 'close' is missing; it has symbol, date, last;"
+        " name its columns symbol, date, close"
+    )
 
 
 def test_an_empty_file_is_refused(tmp_path):

@@ -6,6 +6,6 @@ writes its tables. Nothing here decides credit: the lab is the lender's past, ma
 
 from training.lab.lake import write_lake
 from training.lab.rules import MarginRules
-from training.lab.simulate import LabBook, simulate
+from training.lab.simulate import MAX_CLIENTS, LabBook, simulate
 
-__all__ = ["LabBook", "MarginRules", "simulate", "write_lake"]
+__all__ = ["MAX_CLIENTS", "LabBook", "MarginRules", "simulate", "write_lake"]

@@ -60,6 +60,8 @@ def write_lake(
         dtype=np.int64,
     )
     for name, columns in book.tables.items():
+        # of a lake of more buckets that was here, none may stay
+        shutil.rmtree(out / name, ignore_errors=True)
         if TABLES[name].bucketed:
             rows = bucket_of_client[book.row_client[name]]
             written[name] = write_bucketed(out, name, columns, rows, buckets)
