@@ -157,9 +157,8 @@ class Bundle:
                 reference=orjson.loads((folder / "reference.json").read_bytes()),
             )
         except (OSError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{folder}: the bundle is damaged: {error}") from None
+            what = "" if isinstance(error, InputError) else "the bundle is damaged: "
+            raise InputError(f"{folder}: {what}{error}") from None
         if verify and bundle.manifest != path.read_bytes():
             listed = _listed(path.read_bytes())
             changed = [n for n, d in bundle.files.items() if listed.get(n) != sha256_hex(d)]

@@ -93,9 +93,10 @@ def read_public_keys(path: Path) -> dict[str, bytes]:
     try:
         text = path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not ASCII text"
         raise InputError(
-            f"checkpoints are verified with a public key file: cannot read {path} ({error}); "
-            "copy it from beside the checkpoint file or the signing key"
+            f"checkpoints are verified with a public key file: cannot read {path} ({why}); "
+            "name a checkpoint file of this ledger, or copy its keys from beside the signing key"
         ) from error
     keys = {}
     for number, line in enumerate(text.splitlines(), 1):

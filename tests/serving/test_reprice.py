@@ -197,7 +197,10 @@ def test_a_night_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    kinds = [e["kind"] for e in entries(cli, demo_copy)]
+    log = entries(cli, demo_copy)
+    kinds = [e["kind"] for e in log]
+    sealed = [demo_copy / e["body"]["file"] for e in log if e["kind"] == "segment"]
+    written = [p.stat().st_mtime_ns for p in sealed]
     recorded = kinds[kinds.index("run_finished", -(BUCKETS + 2)) + 1 :]
     assert recorded[0] == "run_started"
     assert "run_finished" not in recorded
@@ -206,6 +209,7 @@ def test_a_night_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
     resumed = reprice(cli, demo_copy, undecided[0])
     lake, whole = decided
     assert resumed["repeated"] is False
+    assert [p.stat().st_mtime_ns for p in sealed] == written
     assert resumed["decisions_sha256"] == whole["decisions_sha256"]
     run = Path("runs") / whole["run_id"]
     assert files_in(demo_copy / run) == files_in(lake / run)
