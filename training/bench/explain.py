@@ -1,4 +1,4 @@
-"""Benchmarks anyone can run: ours against what a user would use instead, interleaved in one run."""
+"""``bench explain``: prediction and exact attributions, ours against the libraries people use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from training.fit import as_floats, fit_default_60
 Stages = Callable[[str, int, int], None]
 Answer = tuple[int, dict[str, Any], str]
 
-BENCHMARKS = ("explain",)
 ROUNDS = 5
 
 
@@ -113,12 +112,8 @@ def explain(rows: int, features: int, seed: int, stages: Stages) -> dict[str, An
     }
 
 
-def run_bench(arguments: argparse.Namespace, stages: Stages) -> Answer:
-    """``bench NAME``."""
-    if arguments.name not in BENCHMARKS:
-        raise InputError(
-            f"there is no benchmark {arguments.name!r}; there are: {', '.join(BENCHMARKS)}"
-        )
+def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``bench explain``."""
     document = explain(arguments.rows, arguments.features, arguments.seed, stages)
     lines = [
         f"{name:<14}{speed:>14,} rows/s" for name, speed in document["rows_per_second"].items()
