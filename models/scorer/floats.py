@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from data_contracts.errors import InputError
 from data_contracts.units import FloatArray, IntArray
 from models.scorer.front import FloatFront, codes_of_numbers, numbers_of_codes
-from models.scorer.tables import AdditiveTables
+from models.scorer.tables import AdditiveTables, check_out
+
+if TYPE_CHECKING:
+    from models.scorer.plan import Plan
 
 FLOAT_FORMAT: Final = 1
 
@@ -34,13 +38,45 @@ class FloatTables:
         """The reference population's mean score, 2**-40."""
         return self.tables.base_attribution
 
-    def score(self, values: FloatArray) -> IntArray:
-        """Log-odds in 2**-40, shape (N,), of raw values, float (N, K)."""
-        return self.tables.score(self.front.encode(values))
+    @cached_property
+    def plan(self) -> Plan:
+        """Front and tables laid out for the kernel."""
+        from models.scorer.plan import plan_of  # numba is loaded when something is scored
 
-    def score_and_attributions(self, values: FloatArray) -> tuple[IntArray, IntArray]:
-        """Log-odds, shape (N,), and attributions, shape (N, K), in 2**-40."""
-        return self.tables.score_and_attributions(self.front.encode(values))
+        return plan_of(self.tables, self.front)
+
+    def _bits(self, values: FloatArray) -> IntArray:
+        return np.ascontiguousarray(self.front.checked(values)).view(np.int64)
+
+    def score(self, values: FloatArray, *, threads: int | None = None) -> IntArray:
+        """Log-odds in 2**-40, shape (N,), of raw values, float (N, K)."""
+        total = np.empty(len(values), dtype=np.int64)
+        no_phi = np.empty((len(values), 0), dtype=np.int64)
+        self.plan.run(self._bits(values), total, no_phi, threads)
+        return total
+
+    def score_and_attributions(
+        self,
+        values: FloatArray,
+        *,
+        threads: int | None = None,
+        out: tuple[IntArray, IntArray] | None = None,
+    ) -> tuple[IntArray, IntArray]:
+        """Log-odds, shape (N,), and attributions, shape (N, K), in 2**-40.
+
+        As ``AdditiveTables.score_and_attributions``, of raw values, float (N, K).
+        """
+        bits = self._bits(values)
+        if out is None:
+            out = np.empty(len(bits), np.int64), np.empty(bits.shape, np.int64)
+        else:
+            check_out(bits.shape, *out)
+        self.plan.run(bits, *out, threads)
+        return out
+
+    def plain_score_and_attributions(self, values: FloatArray) -> tuple[IntArray, IntArray]:
+        """The same by numpy, table by table: what the kernel is checked against."""
+        return self.tables.plain_score_and_attributions(self.front.encode(values))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON document without floats: thresholds are decimal strings that read back exactly."""

@@ -88,7 +88,7 @@ class FloatFront:
             raise InputError(
                 f"the table has shape {values.shape}; the model reads {self.n_features} columns"
             )
-        return np.asarray(values, dtype=np.float64)
+        return values if values.dtype == np.float64 else values.astype(np.float64)
 
     def to_json(self) -> list[dict[str, Any]]:
         """One object a feature."""
