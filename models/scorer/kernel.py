@@ -19,17 +19,18 @@ from data_contracts.units import IntArray
 from models.compiled import compiled
 
 BLOCK: Final = 256
-GRID: Final = 256
-INTEGER, NUMBER, CATEGORY, UNUSED = 0, 1, 2, 3
-"""Kinds of column: int64 codes, float64 numbers, float64 categories, features without a table."""
+INTEGER, NUMBER, ORDERED, CATEGORY, UNUSED = range(5)
+"""Kinds of column: int64 codes; float64 numbers by a linear grid, or by ordered codes where they
+are skewed over many powers of two; float64 categories; features without a table."""
 
-# columns of the features' plan
-KIND, LOW, HIGH, SHIFT, STEPS, AT_THRESHOLDS, AT_GRID, AT_MAIN, COUNT = range(9)
+# columns of the features' plan; of a NUMBER, LOW, HIGH and SCALE are the bits of float64
+KIND, LOW, HIGH, SHIFT, STEPS, AT_THRESHOLDS, AT_GRID, AT_MAIN, COUNT, SCALE = range(10)
 
 _U = np.uint64
 _NULL: Final = np.int64(-(2**63))
 _MAGNITUDE: Final = np.int64(2**63 - 1)
 _INFINITY: Final = np.int64(0x7FF0_0000_0000_0000)
+_ZERO_VALUE: Final = np.float64(np.float32(1e-35))
 _ZERO: Final = np.int64(np.float64(np.float32(1e-35)).view(np.int64))
 _CATEGORIES_END: Final = 2.0**31
 
@@ -67,6 +68,50 @@ def _category_bins(
                 place = low + _U(1)
         bins[r] = place
         total[r] = main[place]
+
+
+@compiled
+def _number_bins(
+    column: IntArray,
+    m: np.uint64,
+    plan: IntArray,
+    thresholds: IntArray,
+    grid: Any,
+    bins: Any,
+    main: IntArray,
+    total: IntArray,
+) -> None:
+    """Bins of float64 numbers by a linear grid, and each row's main effect.
+
+    Subtracting and scaling keep the order of doubles, so a number in another grid cell than a
+    threshold lies on the side that the cells say; within a cell the doubles themselves decide.
+    """
+    values, ends, known = (
+        column.view(np.float64),
+        thresholds.view(np.float64),
+        plan.view(np.float64),
+    )
+    low, high, scale = known[LOW], known[HIGH], known[SCALE]
+    steps, one = plan[STEPS], _U(1)
+    for r in range(m):
+        x = values[r]
+        x = 0.0 if abs(x) <= _ZERO_VALUE else x
+        inside = x if x > low else low  # a missing value compares false
+        inside = inside if inside < high else high
+        k = _U(grid[_U(np.int64((inside - low) * scale))])
+        if steps == 1:
+            k += _U(ends[k] < x)
+        elif steps == 2:
+            k += _U(2) * _U(ends[k + one] < x)
+            k += _U(ends[k] < x)
+        else:
+            half = one << _U(steps)
+            while half > one:
+                half >>= one
+                k += half * _U(ends[k + half - one] < x)
+        k += _U(x == x)
+        bins[r] = k
+        total[r] = main[k]
 
 
 @compiled
@@ -153,9 +198,12 @@ def explain_rows(
                 seen = at[: _U(plan[COUNT])]
                 _category_bins(columns[f], m, seen, bins[f], main, totals[f])
                 continue
-            if kind == NUMBER:
-                _number_codes(columns[f], m)
             cells_of_grid = grid[_U(plan[AT_GRID]) :]
+            if kind == NUMBER:
+                _number_bins(columns[f], m, plan, at, cells_of_grid, bins[f], main, totals[f])
+                continue
+            if kind == ORDERED:
+                _number_codes(columns[f], m)
             _bins(columns[f], m, plan, at, cells_of_grid, bins[f], main, totals[f])
         for p in range(_U(pairs.shape[0])):
             i, j = _U(pairs[p, 0]), _U(pairs[p, 1])
@@ -196,7 +244,8 @@ def explain_few(
     n, k, one = _U(values.shape[0]), _U(values.shape[1]), _U(1)
     bins = np.empty(np.int64(k), np.uint64)
     column = np.empty(1, np.int64)
-    total = np.empty(1, np.int64)
+    total, number = np.empty(1, np.int64), np.empty(1, np.int64)
+    doubles, ends = plans.view(np.float64), thresholds.view(np.float64)
     for r in range(n):
         for f in range(k):
             kind, x = plans[f, KIND], values[r, f]
@@ -210,19 +259,31 @@ def explain_few(
                 _category_bins(column, one, seen, bins[f:], mains[main:], total)
                 phi[r, f] = total[0]
                 continue
+            place, half = _U(0), one << _U(plans[f, STEPS])
             if kind == NUMBER:
-                magnitude = x & _MAGNITUDE
-                x = x if x >= 0 else x ^ _MAGNITUDE
-                x = np.int64(0) if magnitude <= _ZERO else x
-                x = _NULL if magnitude > _INFINITY else x
-            low = plans[f, LOW]
-            cell = (_U(min(max(x, low), plans[f, HIGH])) - _U(low)) >> _U(plans[f, SHIFT])
-            place = _U(grid[_U(plans[f, AT_GRID]) + cell])
-            half = one << _U(plans[f, STEPS])
-            while half > one:
-                half >>= one
-                place += half * _U(thresholds[at + place + half - one] < x)
-            place += _U(x != _NULL)
+                number[0] = x
+                value = number.view(np.float64)[0]
+                value = 0.0 if abs(value) <= _ZERO_VALUE else value
+                inside = max(value, doubles[f, LOW]) if value == value else doubles[f, LOW]
+                inside = (min(inside, doubles[f, HIGH]) - doubles[f, LOW]) * doubles[f, SCALE]
+                place = _U(grid[_U(plans[f, AT_GRID]) + _U(np.int64(inside))])
+                while half > one:
+                    half >>= one
+                    place += half * _U(ends[at + place + half - one] < value)
+                place += _U(value == value)
+            else:
+                if kind == ORDERED:
+                    magnitude = x & _MAGNITUDE
+                    x = x if x >= 0 else x ^ _MAGNITUDE
+                    x = np.int64(0) if magnitude <= _ZERO else x
+                    x = _NULL if magnitude > _INFINITY else x
+                low = plans[f, LOW]
+                cell = (_U(min(max(x, low), plans[f, HIGH])) - _U(low)) >> _U(plans[f, SHIFT])
+                place = _U(grid[_U(plans[f, AT_GRID]) + cell])
+                while half > one:
+                    half >>= one
+                    place += half * _U(thresholds[at + place + half - one] < x)
+                place += _U(x != _NULL)
             bins[f] = place
             phi[r, f] = mains[main + place]
         for p in range(_U(pairs.shape[0])):

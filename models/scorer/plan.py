@@ -18,14 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from data_contracts.errors import InputError
-from data_contracts.units import IntArray
+from data_contracts.units import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from models.scorer.front import FloatFront
     from models.scorer.tables import AdditiveTables
 
 MOST_BINS: Final = 1 << 16
+_GRIDS: Final = (256, 1024, 4096)
 _END: Final = np.iinfo(np.int64).max
+_INFINITE: Final = int(np.array(np.inf).view(np.int64))
 _LEAST_ROWS_A_THREAD: Final = 4096
 _FEW_ROWS: Final = 8
 
@@ -121,17 +123,67 @@ class Plan:
                 wait.result()
 
 
-def _grid(splits: IntArray) -> tuple[int, IntArray, int]:
-    """Shift, thresholds before each grid cell, and halving steps that part any cell."""
-    from models.scorer.kernel import GRID
+@dataclass(frozen=True)
+class _Grid:
+    """How values find the thresholds near them."""
 
-    if len(splits) == 0:
-        return 0, np.zeros(1, dtype=np.int64), 1
-    span = int(splits[-1]) - int(splits[0])
-    shift = max(0, span.bit_length() - GRID.bit_length() + 1)
-    at = [(int(s) - int(splits[0])) >> shift for s in splits]
+    kind: int
+    low: int
+    high: int
+    shift: int
+    steps: int
+    before: IntArray
+    scale: int
+
+
+def _cells(at: IntArray) -> tuple[IntArray, int]:
+    """Thresholds before each grid cell, and the halving steps that part any cell."""
     per_cell = np.bincount(at)
-    return shift, np.append(0, np.cumsum(per_cell)[:-1]), int(per_cell.max()).bit_length()
+    return np.append(0, np.cumsum(per_cell)[:-1]), int(per_cell.max()).bit_length()
+
+
+def _ordered_grid(kind: int, splits: IntArray, size: int) -> _Grid:
+    """A grid over int64 codes: a shift of their distance from the first threshold."""
+    if len(splits) == 0:
+        return _Grid(kind, 0, 0, 0, 1, np.zeros(1, dtype=np.int64), 0)
+    low, high = int(splits[0]), int(splits[-1])
+    shift = max(0, (high - low).bit_length() - size.bit_length() + 1)
+    at = np.array([(int(s) - low) >> shift for s in splits], dtype=np.int64)
+    before, steps = _cells(at)
+    return _Grid(kind, low, high, shift, steps, before, 0)
+
+
+def _linear_grid(kind: int, ends: FloatArray, size: int) -> _Grid | None:
+    """A grid over doubles: the scaled distance from the first threshold; None if out of range."""
+    low, high = ends[0], ends[-1]
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        scale = (size - 1) / (high - low) if len(ends) > 1 else np.float64(0.0)
+        at = (ends - low) * scale
+    if not np.isfinite(scale) or not np.isfinite(at).all() or at[-1] >= 2 * size:
+        return None
+    before, steps = _cells(at.astype(np.int64))
+    low_bits, high_bits, scale_bits = np.array([low, high, scale]).view(np.int64).tolist()
+    return _Grid(kind, low_bits, high_bits, 0, steps, before, scale_bits)
+
+
+def _best_grid(searched: IntArray, numbers: bool) -> _Grid:
+    """The grid with the fewest halving steps, the smaller one in a tie; two steps are enough."""
+    from models.scorer.front import numbers_of_codes
+    from models.scorer.kernel import INTEGER, NUMBER, ORDERED
+
+    best = _ordered_grid(ORDERED if numbers else INTEGER, searched, _GRIDS[0])
+    for size in _GRIDS:
+        found: list[_Grid | None] = [_ordered_grid(best.kind, searched, size)]
+        if numbers and len(searched):
+            found.insert(0, _linear_grid(NUMBER, numbers_of_codes(searched), size))
+        for grid in found:
+            if grid is not None and max(2, grid.steps) < max(2, best.steps):
+                best = grid
+    if numbers and len(searched) and best.kind == ORDERED and best.steps <= 2:
+        linear = _linear_grid(NUMBER, numbers_of_codes(searched), _GRIDS[0])
+        if linear is not None and linear.steps <= 2:
+            best = linear
+    return best
 
 
 def _distinct(table: IntArray) -> tuple[IntArray, IntArray]:
@@ -150,9 +202,10 @@ def plan_of(tables: AdditiveTables, front: FloatFront | None = None) -> Plan:
         If a feature has more bins than a bin number can hold.
     """
     from models.scorer import kernel
+    from models.scorer.front import numbers_of_codes
 
     k = tables.n_features
-    plans = np.zeros((k, 9), dtype=np.int64)
+    plans = np.zeros((k, 10), dtype=np.int64)
     thresholds: list[IntArray] = []
     grids: list[IntArray] = []
     mains: list[IntArray] = []
@@ -171,20 +224,25 @@ def plan_of(tables: AdditiveTables, front: FloatFront | None = None) -> Plan:
                 f"feature {f} has {len(splits) + 2} bins; a bin number holds {MOST_BINS}"
             )
         fine.append(splits)
-        shift, before, steps = _grid(searched)
+        found = _best_grid(searched, kind == kernel.NUMBER)
+        if kind != kernel.CATEGORY:
+            kind = found.kind
+        ends = numbers_of_codes(searched).view(np.int64) if kind == kernel.NUMBER else searched
+        end = _INFINITE if kind == kernel.NUMBER else _END
         plans[f] = (
             kind if f in used else kernel.UNUSED,
-            searched[0] if len(searched) else 0,
-            searched[-1] if len(searched) else 0,
-            shift,
-            steps,
+            found.low,
+            found.high,
+            found.shift,
+            found.steps,
             sum(map(len, thresholds)),
             sum(map(len, grids)),
             sum(map(len, mains)),
             len(searched),
+            found.scale,
         )
-        thresholds.append(np.append(searched, np.full(1 << steps, _END)))
-        grids.append(before)
+        thresholds.append(np.append(ends, np.full(1 << found.steps, end)))
+        grids.append(found.before)
         mains.append(np.zeros(len(splits) + 2, dtype=np.int64))
     pairs: list[tuple[int, int, int, int]] = []
     maps: list[IntArray] = []
