@@ -19,6 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from data_contracts.errors import InputError
 from data_contracts.units import LOG_ODDS_ONE, FloatArray, IntArray
 from models.scorer import compile_float_booster
+from models.scorer.reference import LEAST_CELL
 from training.estimator_bags import Bagged, Sample, clusters_of, fit_bags
 from training.recipe import FROZEN, Recipe
 from training.table_encode import declared, levels_in
@@ -98,7 +99,7 @@ class AdditiveBoosterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore
         if not names:
             return X, {}
         framed = hasattr(X, "columns")
-        out = X.copy() if framed else np.array(X, dtype=object)
+        out: Any = X.copy() if framed else np.array(X, dtype=object)
         there = [str(c) for c in (X.columns if framed else range(out.shape[1]))]
         found: dict[str, tuple[str | None, ...]] = {}
         for name in names:
@@ -149,7 +150,9 @@ class AdditiveBoosterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y", raise_unknown=True)
         if kind != "binary":
-            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+            raise ValueError(
+                f"Only binary classification is supported. The type of the target is {kind}."
+            )
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, values, ensure_non_negative=True)
         kept = np.ones(len(y), dtype=bool) if sample_weight is None else sample_weight > 0
@@ -187,8 +190,9 @@ class AdditiveBoosterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore
 
     def _compile(self, columns: FloatArray) -> None:
         rows = np.random.default_rng(self._seed()).permutation(len(columns))[:REFERENCE_ROWS]
+        self.reference_ = columns[np.sort(rows)]
         self.compiled_ = compile_float_booster(
-            self.bagged_.dumps(), columns[np.sort(rows)], HEAD, least_cell=5
+            self.bagged_.dumps(), self.reference_, HEAD, least_cell=LEAST_CELL
         )
         self.tables_ = self.compiled_.served
 
@@ -233,7 +237,9 @@ class AdditiveBoosterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore
         check_is_fitted(self)
         columns = self.encoder_.columns
         found = [
-            tuple(dict.fromkeys(self.encoder_.features[columns[c].feature].name for c in e.features))
+            tuple(
+                dict.fromkeys(self.encoder_.features[columns[c].feature].name for c in e.features)
+            )
             for e in self.tables_.tables.effects
         ]
         return list(dict.fromkeys(found))

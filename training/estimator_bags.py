@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Final
 
 import lightgbm as lgb
@@ -88,7 +89,7 @@ def clusters_of(columns: FloatArray, groups: Any | None) -> IntArray:
 
 
 def parts_of(labels: IntArray, clusters: IntArray, parts: int, seed: int) -> IntArray:
-    """The part (0 to parts - 1) of each row: whole clusters, those with a positive spread evenly."""
+    """The part (0 to parts - 1) of each row: whole clusters, positives spread evenly."""
     count = int(clusters.max()) + 1
     positive = np.bincount(clusters, weights=labels, minlength=count) > 0
     rng = np.random.default_rng(seed)
@@ -130,8 +131,12 @@ def _main_effects(
     k = sample.columns.shape[1]
     held = part == 0
     booster = lgb.train(
-        {**parameters, "num_leaves": 4, "interaction_constraints": [[i] for i in range(k)],
-         "learning_rate": 0.1},
+        {
+            **parameters,
+            "num_leaves": 4,
+            "interaction_constraints": [[i] for i in range(k)],
+            "learning_rate": 0.1,
+        },
         shared.subset(np.flatnonzero(~held).tolist()),
         num_boost_round=SCOUT_ROUNDS,
         valid_sets=[shared.subset(np.flatnonzero(held).tolist())],
@@ -155,8 +160,12 @@ def _pairs(
     p = 1.0 / (1.0 + np.exp(-_main_effects(shared, sample, part, parameters)))
     weight = 1.0 if sample.weights is None else sample.weights
     return ranked_pairs(
-        sample.columns, categorical, weight * (sample.labels - p), weight * p * (1.0 - p),
-        count, recipe.l2,
+        sample.columns,
+        categorical,
+        weight * (sample.labels - p),
+        weight * p * (1.0 - p),
+        count,
+        recipe.l2,
     )
 
 
@@ -247,7 +256,7 @@ def _grow(
     with ThreadPoolExecutor(max(1, threads), initializer=_quiet) as pool:
         while len(pooled) < most:
             step = min(STEP, most - len(pooled))
-            more = list(pool.map(lambda b: _advance(b, step, stopping), boosters))
+            more = list(pool.map(_advance, boosters, repeat(step), repeat(stopping)))
             if not any(more):
                 break
             for curve, new in zip(curves, more, strict=True):

@@ -27,7 +27,11 @@ def coarse_bins(column: FloatArray, category: bool, gradient: FloatArray) -> tup
         position = rank[at] * COARSE_BINS // max(len(levels), COARSE_BINS)
     else:
         known = column[~missing]
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, COARSE_BINS + 1)[1:-1], method="lower")) if len(known) else known
+        edges = (
+            np.unique(np.quantile(known, np.linspace(0, 1, COARSE_BINS + 1)[1:-1], method="lower"))
+            if len(known)
+            else known
+        )
         position = np.searchsorted(edges, known, side="left")
     number = np.zeros(len(column), dtype=np.int64)
     number[~missing] = 1 + position
@@ -70,9 +74,7 @@ def ranked_pairs(
     if len(columns) > MOST_ROWS:
         chosen = np.linspace(0, len(columns) - 1, MOST_ROWS).astype(np.int64)
         columns, gradient, hessian = columns[chosen], gradient[chosen], hessian[chosen]
-    bins = [
-        coarse_bins(columns[:, k], k in categorical, gradient) for k in range(columns.shape[1])
-    ]
+    bins = [coarse_bins(columns[:, k], k in categorical, gradient) for k in range(columns.shape[1])]
     gains: dict[tuple[int, int], float] = {}
     for i in range(len(bins)):
         for j in range(i + 1, len(bins)):
@@ -80,5 +82,5 @@ def ranked_pairs(
             cell = a * n + b
             g = np.bincount(cell, weights=gradient, minlength=m * n).reshape(m, n)
             h = np.bincount(cell, weights=hessian, minlength=m * n).reshape(m, n)
-            gains[i, j] = pair_gain(g, h, l2)
+            gains[i, j] = pair_gain(g.astype(np.float64), h.astype(np.float64), l2)
     return sorted(gains, key=lambda p: (-gains[p], p))[:count]

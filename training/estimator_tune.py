@@ -1,4 +1,4 @@
-"""A search over the recipe with Optuna, judged on rows that no bag learns from; logged to MLflow."""
+"""A search over the recipe with Optuna, judged on held-out rows; fits logged to MLflow."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def tune(
         import optuna
     except ImportError:
         raise InputError(
-            "tuning needs optuna, which is not installed; install gearline[bench]"
+            "tuning needs optuna, which is not installed; install it beside gearline"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     started, losses, recipes = time.perf_counter(), list[float](), list[Recipe]()
@@ -78,7 +78,9 @@ def tune(
         one = clone(model).set_params(recipe=replace(recipe, n_bags=SEARCH_BAGS), n_bags=None)
         loss = one.search_loss(X, y, sample_weight, groups)
         if loss is None:
-            raise InputError("too few rows of a class to hold any out; a search has nothing to go by")
+            raise InputError(
+                "too few rows of a class to hold any out; a search has nothing to go by"
+            )
         if trial is not None:
             study.tell(trial, loss)
         losses.append(loss)

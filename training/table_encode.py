@@ -93,7 +93,9 @@ class Encoder:
     @property
     def directions(self) -> tuple[int, ...]:
         """The direction of each column."""
-        return tuple(self.features[c.feature].direction if c.code is None else 0 for c in self.columns)
+        return tuple(
+            self.features[c.feature].direction if c.code is None else 0 for c in self.columns
+        )
 
     @property
     def categorical(self) -> tuple[int, ...]:
@@ -101,7 +103,7 @@ class Encoder:
         return tuple(k for k, f in enumerate(self.features) if f.levels is not None)
 
     def encode(self, values: FloatArray) -> FloatArray:
-        """The booster's columns, (N, columns), of features (N, features), categories as positions."""
+        """The booster's columns of features (N, features), categories as positions."""
         codes = [c for c in self.columns if c.code is not None]
         out = np.empty((len(values), len(self.features) + len(codes)))
         out[:, : len(self.features)] = values

@@ -16,7 +16,7 @@ from data_contracts.errors import InputError
 Stages = Callable[[str, int, int], None]
 Answer = tuple[int, dict[str, Any], str]
 
-BENCHMARKS: Final = ("explain",)
+BENCHMARKS: Final = ("accuracy", "explain")
 """Modules of this package that are benchmarks."""
 
 

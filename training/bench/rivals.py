@@ -37,7 +37,7 @@ class Task:
     @property
     def numbers(self) -> list[str]:
         """Columns that are no categories."""
-        return [c for c in self.train if c not in self.categories]
+        return [str(c) for c in self.train if c not in self.categories]
 
     def held_out(self) -> Any:
         """Rows of the training part that stop a booster."""
