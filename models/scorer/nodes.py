@@ -68,6 +68,15 @@ class IntegerReading:
         return left
 
 
+def float_threshold(node: Node) -> float:
+    """The threshold of a split on numbers: dumps write an infinite one as 1e300 (AvoidInf).
+
+    A threshold of -0.0 becomes 0.0, which it takes in.
+    """
+    threshold = float(node["threshold"]) + 0.0
+    return math.copysign(math.inf, threshold) if abs(threshold) >= 1e300 else threshold
+
+
 def seen_categories(node: Node) -> list[int]:
     """The categories that a categorical node sends left."""
     return [int(c) for c in str(node["threshold"]).split("||") if c]
@@ -94,7 +103,7 @@ class FloatReading:
             return np.arange(max(len(seen) - 1, 0), dtype=np.int64)
         ends: set[float] = set()
         for node in nodes:
-            ends.add(float(node["threshold"]) + 0.0)  # a threshold of -0.0 takes in 0.0
+            ends.add(float_threshold(node))
             if node["missing_type"] == "Zero":
                 ends |= {math.nextafter(-ZERO, -math.inf), ZERO}
         return np.unique(codes_of_numbers(np.array(sorted(ends), dtype=np.float64)))
@@ -106,7 +115,7 @@ class FloatReading:
         if seen is not None:
             left[1 : 1 + len(seen)] = np.isin(seen, seen_categories(node))
             return left
-        threshold, default = float(node["threshold"]), bool(node["default_left"])
+        threshold, default = float_threshold(node), bool(node["default_left"])
         ends = np.append(numbers_of_codes(splits), np.inf)
         left[1:] = ends <= threshold
         left[0] = threshold >= 0.0

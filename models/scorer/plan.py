@@ -224,6 +224,8 @@ def plan_of(tables: AdditiveTables, front: FloatFront | None = None) -> Plan:
                 f"feature {f} has {len(splits) + 2} bins; a bin number holds {MOST_BINS}"
             )
         fine.append(splits)
+        if kind == kernel.NUMBER:
+            searched = searched[searched < _INFINITE]  # no number lies above an infinite one
         found = _best_grid(searched, kind == kernel.NUMBER)
         if kind != kernel.CATEGORY:
             kind = found.kind

@@ -28,7 +28,7 @@ Answer = tuple[int, dict[str, Any], str]
 Work = tuple[int, Callable[[], object]]
 
 ROUNDS: Final = 5
-ONE_ROW_TIMES: Final = 500
+ONE_ROW_TIMES: Final = 100
 EBM_ROUNDS: Final = 20
 """Boosting rounds of the EBM: they do not change the size of its terms, nor its speed."""
 
@@ -50,9 +50,9 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _one_row(work: Callable[[], object], times: int) -> float:
-    """Microseconds of a call: the best of five runs of many."""
+    """Microseconds of a call: the best of forty short runs, to miss what else the machine does."""
     work()
-    return min(_seconds(lambda: [work() for _ in range(times)]) for _ in range(5)) / times * 1e6
+    return min(_seconds(lambda: [work() for _ in range(times)]) for _ in range(40)) / times * 1e6
 
 
 def _ebm(compiled: Compiled, values: IntArray, label: IntArray, seed: int) -> Any | None:
