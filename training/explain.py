@@ -8,6 +8,7 @@ something else, so it is refused.
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,7 +76,11 @@ def explain_any(
             explainer = shap.TreeExplainer(
                 model, data=masker, feature_perturbation="interventional"
             )
-        phi = np.asarray(explainer.shap_values(values, check_additivity=False), dtype=np.float64)
+        with warnings.catch_warnings():
+            # a remark on the form of shap's answer, which is read below whatever it is
+            warnings.filterwarnings("ignore", "LightGBM binary classifier", UserWarning, "shap")
+            answer = explainer.shap_values(values, check_additivity=False)
+        phi = np.asarray(answer, dtype=np.float64)
     except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
         raise InputError(f"shap cannot explain this model: {error}") from None
     expected = np.atleast_1d(np.asarray(explainer.expected_value, dtype=np.float64))

@@ -11,7 +11,7 @@ import numpy as np
 from data_contracts.errors import InputError
 from data_contracts.units import FloatArray, IntArray
 from models.scorer.front import FloatFront, codes_of_numbers, numbers_of_codes
-from models.scorer.tables import AdditiveTables, check_out
+from models.scorer.tables import AdditiveTables, check_out, monotone_violations
 
 if TYPE_CHECKING:
     from models.scorer.plan import Plan
@@ -77,6 +77,20 @@ class FloatTables:
     def plain_score_and_attributions(self, values: FloatArray) -> tuple[IntArray, IntArray]:
         """The same by numpy, table by table: what the kernel is checked against."""
         return self.tables.plain_score_and_attributions(self.front.encode(values))
+
+    def monotone_violations(self, directions: tuple[int, ...]) -> list[str]:
+        """Proof of monotonicity: no witness, or one for each violation, in the raw numbers.
+
+        Missing values are not part of the order; a category has none, so a direction is refused.
+        """
+        for f, direction in enumerate(directions):
+            if direction and self.front.categories[f] is not None:
+                raise InputError(f"feature {f} is a category; it cannot have a direction")
+
+        def shown(code: int) -> object:
+            return float(numbers_of_codes(np.array([code]))[0])
+
+        return monotone_violations(self.tables, directions, shown)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON document without floats: thresholds are decimal strings that read back exactly."""

@@ -14,6 +14,7 @@ The parts are interventional Shapley values against a reference population, whic
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -232,12 +233,16 @@ def explained_effect(
     return Effect(features, splits, constant, score, np.rint(first).astype(np.int64))
 
 
-def monotone_violations(tables: AdditiveTables, directions: tuple[int, ...]) -> list[str]:
+def monotone_violations(
+    tables: AdditiveTables,
+    directions: tuple[int, ...],
+    shown: Callable[[int], object] = int,
+) -> list[str]:
     """Proof of monotonicity on the served integers: an empty list, or a witness for each violation.
 
     For each feature i and step s to s', the change of its main effect plus, for each partner, the
     least change over the partner's bins must not have the wrong sign. Bin 0 (missing) is not part
-    of the order.
+    of the order. ``shown`` turns a code into what a reader knows.
     """
     witnesses = []
     for feature, direction in enumerate(directions):
@@ -255,8 +260,9 @@ def monotone_violations(tables: AdditiveTables, directions: tuple[int, ...]) -> 
             change = direction * np.diff(along, axis=0)
             worst += change if change.ndim == 1 else change.min(axis=1)
         for k in np.flatnonzero(worst < 0):
+            low, high = shown(int(at[k])), shown(int(at[k + 1]))
             witnesses.append(
-                f"feature {feature}: from {at[k]} to {at[k + 1]} the score may move by"
+                f"feature {feature}: from {low} to {high} the score may move by"
                 f" {worst[k]} / 2**40 against its direction {direction:+d}"
             )
     return witnesses

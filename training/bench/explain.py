@@ -19,28 +19,65 @@ from threadpoolctl import threadpool_limits
 
 from data_contracts.errors import InputError
 from data_contracts.units import NULL, FloatArray, IntArray
-from models.scorer.compile import Compiled
+from models.scorer.compile import Compiled, compile_booster
 from training.bench.blackbox import contest, real_set
-from training.fit import as_floats, fit_default_60
+from training.fit import as_floats, prove
 
 Stages = Callable[[str, int, int], None]
 Answer = tuple[int, dict[str, Any], str]
 Work = tuple[int, Callable[[], object]]
 
 ROUNDS: Final = 5
+TREES: Final = 400
 ONE_ROW_TIMES: Final = 100
 EBM_ROUNDS: Final = 20
 """Boosting rounds of the EBM: they do not change the size of its terms, nor its speed."""
 
 
+def _pairs(features: int) -> list[tuple[int, int]]:
+    """Pairs of neighbours: 57 of 60 features, which is what a fitted scorer has."""
+    return [(k, k + 1) for k in range(max(1, features - 3))]
+
+
 def _made_up(rows: int, features: int, seed: int) -> tuple[IntArray, IntArray]:
-    """Features with a tenth missing and a label that depends on some, one pair among them."""
+    """Features with a tenth missing and a label that depends on all of them and on each pair."""
     rng = np.random.default_rng(seed)
     values = rng.integers(-1_000_000, 1_000_000, size=(rows, features))
-    z = values[:, 0] / 4e5 + values[:, 1] * values[:, 2] / 5e11 + np.abs(values[:, 3]) / 8e5 - 3.0
+    pairs = _pairs(features)
+    z = values.sum(axis=1) / 1e6 - 1.0
+    for i, j in pairs:
+        z += 4.0 * (values[:, i] / 1e6) * (values[:, j] / 1e6) / np.sqrt(len(pairs))
     label = (rng.random(rows) < 1.0 / (1.0 + np.exp(-z))).astype(np.int64)
     values[rng.random(values.shape) < 0.1] = NULL
     return values, label
+
+
+def _fit(values: IntArray, label: IntArray, seed: int) -> tuple[lgb.Booster, Compiled]:
+    """A glass-box booster of the size that scorers have, every pair in use, and its tables."""
+    features = values.shape[1]
+    parameters = {
+        "objective": "binary",
+        "verbosity": -1,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "max_bin": 63,
+        "learning_rate": 0.07,
+        "lambda_l2": 10.0,
+        "num_leaves": 8,
+        "min_data_in_leaf": 60,
+        "extra_trees": True,
+        "feature_fraction": 0.3,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+        "seed": seed,
+        "interaction_constraints": [list(p) for p in _pairs(features)],
+    }
+    data = lgb.Dataset(as_floats(values), label.astype(np.float64))
+    booster = lgb.train(parameters, data, num_boost_round=TREES)
+    compiled = compile_booster(booster.dump_model(), values[:2000], "bench")
+    prove(booster, compiled, values[:2000])
+    return booster, compiled
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -126,13 +163,7 @@ def explain(
         )
     stages("fit", 0, 3)
     values, label = _made_up(30_000, features, seed)
-    booster, compiled = fit_default_60(
-        (values[:20_000], label[:20_000]),
-        (values[20_000:], label[20_000:]),
-        [0] * features,
-        values[:2000],
-        seed,
-    )
+    booster, compiled = _fit(values, label, seed)
     stages("fit", 1, 3)
     ebm = _ebm(compiled, values[:5000], label[:5000], seed)
     stages("fit", 2, 3)
@@ -145,8 +176,7 @@ def explain(
     stages("fit", 3, 3)
     many = _made_up(rows, features, seed + 1)[0]
     few = as_floats(many[: max(200, rows // 200)])
-    best = booster.best_iteration
-    plain = lgb.Booster(model_str=booster.model_to_string(num_iteration=best))
+    plain = lgb.Booster(model_str=booster.model_to_string())
     works = _works(compiled, plain, ebm, many, few)
     rounds: dict[str, list[float]] = {name: [] for name in works}
     boxes: list[tuple[float, float, float]] = []
@@ -177,7 +207,7 @@ def explain(
     return {
         "rows": rows,
         "features": features,
-        "trees": best,
+        "trees": plain.num_trees(),
         "pairs": sum(len(e.features) == 2 for e in compiled.tables.effects),
         "table_kib": compiled.tables.plan.bytes // 1024,
         "rows_per_second": {n: round(v) for n, v in speed.items()},
