@@ -24,6 +24,7 @@ from models.scorer.operations import diff_tables, edited, importances, merged, p
 from models.scorer.purify import purified
 from models.scorer.reference import merge_small
 from models.scorer.tables import explained_effect, monotone_violations
+from tests.models.builders import make_bundle
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 PROOF = 1e-9
@@ -335,3 +336,18 @@ def test_operations_refuse_what_does_not_belong_together():
         merged([tables, replace(tables, n_features=2)])
     with pytest.raises(InputError, match="there are 0 effects of features"):
         edited(tables, Reference(1, (np.ones(3, dtype=np.int64),)), (3,), {})
+
+
+def test_a_bundle_may_hold_the_counts_of_its_tables_and_an_old_one_has_none():
+    small_bundle = make_bundle()
+    assert small_bundle.joint_reference is None
+    counts = tuple(np.full(e.score.shape, 7) for e in small_bundle.head.effects)
+    joint = Reference(5, counts).to_json()
+    new = replace(small_bundle, reference={**small_bundle.reference, "joint": joint})
+    assert new.joint_reference is not None
+    assert new.joint_reference.sha256 == Reference(5, counts).sha256
+    assert new.sha256 != small_bundle.sha256
+    short = {**joint, "tables": joint["tables"][:-1]}
+    other = replace(small_bundle, reference={**small_bundle.reference, "joint": short})
+    with pytest.raises(InputError, match="the reference counts are of other tables"):
+        assert other.joint_reference
