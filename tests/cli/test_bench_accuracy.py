@@ -1,5 +1,7 @@
 """``bench accuracy``: documented keys, what cannot run says why, and its statistics are right."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -61,7 +63,7 @@ def test_calibration_error_of_a_perfect_and_of_a_shifted_forecast():
 
 
 def test_ranks_leave_smoke_sets_out_and_share_ties():
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"set": "a", "role": "test", "model": "x", "auc": 0.8},
         {"set": "a", "role": "test", "model": "y", "auc": 0.8},
         {"set": "a", "role": "test", "model": "z", "auc": None},

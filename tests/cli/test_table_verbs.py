@@ -11,6 +11,7 @@ import gearline
 from data_contracts.units import LOG_ODDS_ONE
 from tests.cli.test_help_and_imports import ABSENT, NOT_TO_DECIDE, RUN, run_python
 from training import table_fit
+from training.estimator import AdditiveBoosterClassifier
 from training.recipe import Recipe
 from training.table_bundle import TableBundle
 from training.table_probability import CANDIDATES, fit_probability
@@ -48,7 +49,7 @@ def fitted(tmp_path_factory):
     data.to_parquet(root / "loans.parquet")
     models = []
     with pytest.MonkeyPatch.context() as patch:
-        really = table_fit.AdditiveBoosterClassifier
+        really = AdditiveBoosterClassifier
 
         def quick(**settings):
             models.append(really(recipe=QUICK, **settings))
