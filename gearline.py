@@ -106,7 +106,8 @@ def _add_training_verbs(verbs: Any) -> None:
     text = "turn daily files into a market folder"
     example = "gearline market import ashare_2014.parquet --format ashare-daily --out market-cn"
     group = _group(verbs, "market", "bring prices into contract form", example)
-    add = _verb(group, "import", "gearline:run_import", text, example).add_argument
+    run = "data_contracts.commands:run_import"
+    add = _verb(group, "import", run, text, example).add_argument
     add("files", type=Path, nargs="+", metavar="FILE", help="Parquet or CSV files of one format")
     add("--format", required=True, help="ashare-daily, us-daily, us-close or cn-shibor")
     add("--out", type=Path, required=True, help="market folder; a second import merges into it")
@@ -127,7 +128,8 @@ def _add_training_verbs(verbs: Any) -> None:
 
     text, example = "check every row, quarantine the bad ones", "gearline data check out/demo"
     group = _group(verbs, "data", "check a lake against its contracts", example)
-    add = _verb(group, "check", "gearline:run_check", text, example).add_argument
+    run = "data_contracts.commands:run_check"
+    add = _verb(group, "check", run, text, example).add_argument
     add("lake", type=Path, metavar="LAKE", help="the data folder")
 
     text = "the quantised features of every client as of a session"
@@ -148,12 +150,42 @@ def _add_training_verbs(verbs: Any) -> None:
     add("--out", type=Path, required=True, help="bundle folder to write")
     add("--mlflow", type=Path, metavar="FOLDER", help="also log the run to MLflow in this folder")
 
+    _add_table_verbs(verbs)
+
     text = "measure against what you would use instead"
     example = "gearline bench explain --json"
     add = _verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
-    add("name", metavar="NAME", help="explain")
+    add("name", metavar="NAME", help="accuracy or explain")
     add("--rows", type=int, default=200_000, help="rows to explain (default 200000)")
     add("--features", type=int, default=60, help="features of the model (default 60)")
+    add("--data", type=Path, metavar="DIR", help="accuracy: folder of the credit sets")
+    add("--minutes", type=float, default=10.0, help="accuracy: time for all (default 10)")
+
+
+def _add_table_verbs(verbs: Any) -> None:
+    text = "fit a scorer on any labelled CSV or Parquet"
+    example = "gearline fit loans.csv --target default --monotone income:-,debt:+ --out bundle"
+    add = _verb(verbs, "fit", "training.table_fit:run_fit", text, example, seed=True).add_argument
+    add("table", type=Path, metavar="TABLE", help="CSV or Parquet with one row a case")
+    add("--target", required=True, metavar="COL", help="column of the outcome, two values")
+    add("--positive", metavar="V", help="its value that is the event (default 1)")
+    add("--group", metavar="COL", help="rows of one group are never divided")
+    add("--categorical", metavar="A,B", help="numbers that are categories; text always is one")
+    add("--monotone", metavar="A:+,B:-", help="directions: + if a higher value is riskier")
+    text = "codes of a number that are no numbers; repeat for more"
+    add("--special", action="append", metavar="A:-7,-8", help=text)
+    add("--drop", metavar="A,B", help="columns to leave out")
+    add("--tune", type=int, metavar="N", help="search the recipe in N trials (needs optuna)")
+    add("--mlflow", type=Path, metavar="FOLDER", help="also log the run to MLflow in this folder")
+    add("--out", type=Path, required=True, help="bundle folder to write")
+
+    text = "score any CSV or Parquet with a fitted bundle"
+    example = "gearline score bundle new.csv --out scores.csv --explain"
+    add = _verb(verbs, "score", "training.table_score:run_score", text, example).add_argument
+    add("bundle", type=Path, metavar="BUNDLE", help="folder from `gearline fit`")
+    add("table", type=Path, metavar="TABLE", help="CSV or Parquet with the features")
+    add("--out", type=Path, required=True, help="CSV or Parquet file to write")
+    add("--explain", action="store_true", help="also each feature's part of the log-odds")
 
 
 def _add_serving_verbs(verbs: Any) -> None:
@@ -234,41 +266,6 @@ class Stages:
 DEMO_ARGUMENTS = ("out", "policy", "market", "clients")
 Answer = tuple[int, dict[str, Any], str]
 """What a verb answers: exit code, the document of ``--json``, and the text for a person."""
-
-
-def run_import(arguments: argparse.Namespace, stages: Stages) -> Answer:
-    """``market import``."""
-    from data_contracts.importers import import_market
-
-    report = import_market(arguments.files, arguments.format, arguments.out, progress=stages)
-    document = report.as_dict()
-    lines = [f"{key}: {value}" for key, value in document.items()]
-    lines.append(f"market folder: {arguments.out}")
-    return DONE, {**document, "out": str(arguments.out)}, "\n".join(lines)
-
-
-def run_check(arguments: argparse.Namespace, stages: Stages) -> Answer:
-    """``data check``."""
-    import resource
-
-    from data_contracts.checks import check_lake
-
-    started = time.perf_counter()
-    report = check_lake(
-        arguments.lake, progress=lambda _, done, total: stages("check", done, total)
-    )
-    document = {
-        "rows": report.rows,
-        "quarantined": report.quarantined,
-        "by_rule": report.by_rule,
-        "seconds": round(time.perf_counter() - started, 3),
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-    }
-    text = f"{report.rows:,} rows checked, {report.quarantined:,} quarantined"
-    if report.quarantined:
-        text += "".join(f"\n  {rule}: {count:,}" for rule, count in report.by_rule.items())
-        text += f"\nsee {arguments.lake}/quarantine"
-    return (FOUND if report.quarantined else DONE), document, text
 
 
 def run_policy(arguments: argparse.Namespace, stages: Stages) -> Answer:

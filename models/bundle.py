@@ -20,6 +20,7 @@ from data_contracts.lake import write_atomically
 from data_contracts.units import IntArray
 from models.calibration import Calibration
 from models.reasons import CATALOGUE
+from models.scorer.reference import Reference
 from models.scorer.tables import AdditiveTables, monotone_violations
 
 BUNDLE_FORMAT: Final = 1
@@ -45,7 +46,8 @@ class Bundle:
     calibration : score to PD
     tier_edges : int64, six ascending PDs in 1e-9
     features : names, quantum, direction, family and texts of the feature set, in set order
-    reference : what the attributions are measured against: rows, period, hash
+    reference : what the attributions are measured against: rows, period, hash, and ``joint``, the
+        counts in each cell of each table, which bundles before it do not have
     """
 
     head: AdditiveTables
@@ -93,6 +95,17 @@ class Bundle:
     def reference_sha256(self) -> str:
         """Hash of the reference population."""
         return str(self.reference["sha256"])
+
+    @cached_property
+    def joint_reference(self) -> Reference | None:
+        """The reference counts of each table, None in a bundle that does not hold them."""
+        document = self.reference.get("joint")
+        if document is None:
+            return None
+        joint = Reference.from_json(document)
+        if [c.shape for c in joint.counts] != [e.score.shape for e in self.head.effects]:
+            raise InputError("the reference counts are of other tables than the bundle's")
+        return joint
 
     @cached_property
     def files(self) -> dict[str, bytes]:

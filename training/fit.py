@@ -14,6 +14,7 @@ import numpy as np
 from data_contracts.errors import InputError
 from data_contracts.units import LOG_ODDS_ONE, NULL, FloatArray, IntArray
 from models.scorer.compile import Compiled, compile_booster
+from models.scorer.reference import LEAST_CELL
 
 PAIRS_PER_FEATURE: Final = 2
 MOST_ROUNDS: Final = 400
@@ -75,7 +76,7 @@ def fit_default_60(
     reference: IntArray,
     seed: int,
 ) -> tuple[lgb.Booster, Compiled]:
-    """Fit and compile the head.
+    """Fit and compile the head; reference cells with fewer than five rows are merged.
 
     Parameters
     ----------
@@ -122,7 +123,7 @@ def fit_default_60(
         callbacks=[lgb.early_stopping(STOP_AFTER, verbose=False)],
     )
     dump = booster.dump_model(num_iteration=booster.best_iteration)
-    compiled = compile_booster(dump, reference, "default_60")
+    compiled = compile_booster(dump, reference, "default_60", least_cell=LEAST_CELL)
     prove(booster, compiled, stop[0][:2000])
     return booster, compiled
 

@@ -16,6 +16,7 @@ from features.panel import PricePanel
 from features.sets import BEHAVIOURAL, FeatureSet, feature_set_sha256
 from models.bundle import Bundle
 from models.calibration import tier_of_pd
+from models.scorer.reference import Reference
 from models.scorer.tables import AdditiveTables
 from training.calibrate import CalibrationSample, calibrate, tier_edges
 from training.evaluate import auc
@@ -203,6 +204,7 @@ def train(
         reference={
             "sha256": sha256_hex(np.ascontiguousarray(reference).tobytes()),
             "rows": len(reference),
+            "joint": Reference.of(tables.effects, reference).to_json(),
             "first_session": str(panel.sessions[split.train_rows[0]]),
             "last_session": str(panel.sessions[split.train_rows[-1]]),
         },

@@ -14,14 +14,19 @@ The parts are interventional Shapley values against a reference population, whic
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data_contracts.canonical import LARGEST_INTEGER
 from data_contracts.errors import InputError
 from data_contracts.units import NULL, IntArray
+
+if TYPE_CHECKING:
+    from models.scorer.plan import Plan
 
 
 def bin_numbers(values: IntArray, splits: IntArray) -> IntArray:
@@ -56,7 +61,7 @@ class Effect:
         where = f"scorer table of features {list(self.features)}"
         if len(self.features) not in (1, 2) or list(self.features) != sorted(set(self.features)):
             raise InputError(f"{where}: a table has one feature, or two ascending ones")
-        if any(bool(np.any(np.diff(s) <= 0)) for s in self.splits):
+        if any(bool(np.any(s[1:] <= s[:-1])) for s in self.splits):
             raise InputError(f"{where}: splits must be strictly ascending")
         shape = tuple(len(s) + 2 for s in self.splits)
         if (
@@ -124,18 +129,50 @@ class AdditiveTables:
         """The reference population's mean score; attributions are against it."""
         return self.base + sum(e.constant for e in self.effects)
 
-    def score(self, values: IntArray) -> IntArray:
+    @cached_property
+    def plan(self) -> Plan:
+        """The tables laid out for the kernel."""
+        from models.scorer.plan import plan_of  # numba is loaded when something is scored
+
+        return plan_of(self)
+
+    def _checked(self, values: IntArray) -> IntArray:
+        if values.ndim != 2 or values.shape[1] != self.n_features:
+            raise InputError(
+                f"the values have shape {values.shape}; the tables read {self.n_features} features"
+            )
+        return np.ascontiguousarray(values, dtype=np.int64)
+
+    def score(self, values: IntArray, *, threads: int | None = None) -> IntArray:
         """Log-odds in 2**-40, shape (N,), of quantised features, shape (N, K)."""
-        total = np.full(len(values), self.base, dtype=np.int64)
-        for effect in self.effects:
-            total += effect.score[effect.cells(values)]
+        total = np.empty(len(values), dtype=np.int64)
+        no_phi = np.empty((len(values), 0), dtype=np.int64)
+        self.plan.run(self._checked(values), total, no_phi, threads)
         return total
 
-    def score_and_attributions(self, values: IntArray) -> tuple[IntArray, IntArray]:
+    def score_and_attributions(
+        self,
+        values: IntArray,
+        *,
+        threads: int | None = None,
+        out: tuple[IntArray, IntArray] | None = None,
+    ) -> tuple[IntArray, IntArray]:
         """Log-odds, shape (N,), and attributions, shape (N, K), in 2**-40.
 
-        ``base_attribution + attributions.sum(axis=1) == score``, exactly.
+        ``base_attribution + attributions.sum(axis=1) == score``, exactly, on any number of
+        threads. ``out`` takes arrays to fill instead of new ones, C-ordered, which saves the
+        system from finding fresh pages.
         """
+        values = self._checked(values)
+        if out is None:
+            out = np.empty(len(values), np.int64), np.empty(values.shape, np.int64)
+        else:
+            check_out(values.shape, *out)
+        self.plan.run(values, *out, threads)
+        return out
+
+    def plain_score_and_attributions(self, values: IntArray) -> tuple[IntArray, IntArray]:
+        """The same by numpy, table by table: what the kernel is checked against."""
         total = np.full(len(values), self.base, dtype=np.int64)
         phi = np.zeros((len(values), self.n_features), dtype=np.int64)
         for effect in self.effects:
@@ -168,6 +205,16 @@ class AdditiveTables:
         )
 
 
+def check_out(shape: tuple[int, ...], total: IntArray, phi: IntArray) -> None:
+    """Refuse result arrays that the kernel cannot fill."""
+    for array, wanted in ((total, shape[:1]), (phi, shape)):
+        if array.shape != wanted or array.dtype != np.int64 or not array.flags.c_contiguous:
+            raise InputError(
+                f"a result array has shape {array.shape} of {array.dtype}; it must be a C-ordered"
+                f" int64 array of shape {wanted}"
+            )
+
+
 def explained_effect(
     features: tuple[int, ...],
     splits: tuple[IntArray, ...],
@@ -186,12 +233,16 @@ def explained_effect(
     return Effect(features, splits, constant, score, np.rint(first).astype(np.int64))
 
 
-def monotone_violations(tables: AdditiveTables, directions: tuple[int, ...]) -> list[str]:
+def monotone_violations(
+    tables: AdditiveTables,
+    directions: tuple[int, ...],
+    shown: Callable[[int], object] = int,
+) -> list[str]:
     """Proof of monotonicity on the served integers: an empty list, or a witness for each violation.
 
     For each feature i and step s to s', the change of its main effect plus, for each partner, the
     least change over the partner's bins must not have the wrong sign. Bin 0 (missing) is not part
-    of the order.
+    of the order. ``shown`` turns a code into what a reader knows.
     """
     witnesses = []
     for feature, direction in enumerate(directions):
@@ -209,8 +260,9 @@ def monotone_violations(tables: AdditiveTables, directions: tuple[int, ...]) -> 
             change = direction * np.diff(along, axis=0)
             worst += change if change.ndim == 1 else change.min(axis=1)
         for k in np.flatnonzero(worst < 0):
+            low, high = shown(int(at[k])), shown(int(at[k + 1]))
             witnesses.append(
-                f"feature {feature}: from {at[k]} to {at[k + 1]} the score may move by"
+                f"feature {feature}: from {low} to {high} the score may move by"
                 f" {worst[k]} / 2**40 against its direction {direction:+d}"
             )
     return witnesses

@@ -58,7 +58,12 @@ ARGUMENTS = [
         "reprice {demo} --as-of 2020-03-20 --dry-run --threads 0",
         "--threads is 0; it must be at least 1",
     ),
-    said("an unknown benchmark", "bench speed", "no benchmark 'speed'; there are: explain"),
+    said("an unknown benchmark", "bench speed", "no benchmark 'speed'", "accuracy, explain"),
+    said("credit sets of no folder", "bench accuracy", "needs --data DIR"),
+    said(
+        "a folder without credit sets", "bench accuracy --data {files}", "none of the credit sets"
+    ),
+    said("a benchmark of no time", "bench accuracy --data {files} --minutes 0", "more than 0"),
     said("a benchmark of too few rows", "bench explain --rows 10", "at least 1000 rows", "not 10 "),
     said("an unknown pack", "policy show uk --on 2020-01-01", "pack 'uk'; the packs are cn, us"),
     said("an unknown pack of the demo", "demo --policy uk", "'uk' (choose from 'us', 'cn')"),
