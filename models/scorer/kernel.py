@@ -18,7 +18,7 @@ import numpy.typing as npt
 from data_contracts.units import IntArray
 from models.compiled import compiled
 
-BLOCK: Final = 256
+BLOCK: Final = 512
 INTEGER, NUMBER, ORDERED, CATEGORY, UNUSED = range(5)
 """Kinds of column: int64 codes; float64 numbers by a linear grid, or by ordered codes where they
 are skewed over many powers of two; float64 categories; features without a table."""

@@ -153,7 +153,7 @@ def test_what_is_stored_reads_back_to_the_same_scores_and_bytes(compiled):
         assert np.array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("rows", [0, 1, 2, 8, 9, 255, 256, 257, 9000])
+@pytest.mark.parametrize("rows", [0, 1, 2, 8, 9, 511, 512, 513, 9000])
 def test_any_number_of_rows_and_threads_gives_what_each_row_gives_alone(compiled, rows):
     x = sample(9, 9000)[0][:rows]
     score, phi = compiled.score_and_attributions(x)

@@ -67,7 +67,7 @@ def _fit(values: IntArray, label: IntArray, seed: int) -> tuple[lgb.Booster, Com
         "num_leaves": 8,
         "min_data_in_leaf": 60,
         "extra_trees": True,
-        "feature_fraction": 0.3,
+        "feature_fraction": 0.8,
         "bagging_fraction": 0.7,
         "bagging_freq": 1,
         "seed": seed,
