@@ -125,10 +125,11 @@ def _add_training_verbs(verbs: Any) -> None:
     add("--policy", choices=("us", "cn"), help="policy pack (default: the market's currency)")
     add("--out", type=Path, required=True, help="lake folder to write")
 
-    text, example = "check every row, quarantine the bad ones", "gearline data check out/demo"
-    group = _group(verbs, "data", "check a lake against its contracts", example)
-    add = _verb(group, "check", "gearline:run_check", text, example).add_argument
-    add("lake", type=Path, metavar="LAKE", help="the data folder")
+    from data_contracts.commands import add_data_verbs
+
+    example = "gearline data check out/demo"
+    group = _group(verbs, "data", "bring tables in, check them, document them", example)
+    add_data_verbs(lambda *about: _verb(group, *about))
 
     text = "the quantised features of every client as of a session"
     example = "gearline features build out/demo --as-of 2020-03-20 --out features.parquet"
@@ -245,30 +246,6 @@ def run_import(arguments: argparse.Namespace, stages: Stages) -> Answer:
     lines = [f"{key}: {value}" for key, value in document.items()]
     lines.append(f"market folder: {arguments.out}")
     return DONE, {**document, "out": str(arguments.out)}, "\n".join(lines)
-
-
-def run_check(arguments: argparse.Namespace, stages: Stages) -> Answer:
-    """``data check``."""
-    import resource
-
-    from data_contracts.checks import check_lake
-
-    started = time.perf_counter()
-    report = check_lake(
-        arguments.lake, progress=lambda _, done, total: stages("check", done, total)
-    )
-    document = {
-        "rows": report.rows,
-        "quarantined": report.quarantined,
-        "by_rule": report.by_rule,
-        "seconds": round(time.perf_counter() - started, 3),
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-    }
-    text = f"{report.rows:,} rows checked, {report.quarantined:,} quarantined"
-    if report.quarantined:
-        text += "".join(f"\n  {rule}: {count:,}" for rule, count in report.by_rule.items())
-        text += f"\nsee {arguments.lake}/quarantine"
-    return (FOUND if report.quarantined else DONE), document, text
 
 
 def run_policy(arguments: argparse.Namespace, stages: Stages) -> Answer:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from data_contracts.columns import DDL_TYPES, UNITS, Column, Table
+from data_contracts.columns import UNITS, Column, Table
+from data_contracts.ddl import SQL_TYPES, Dialect, create_table
 from data_contracts.tables import TABLES
 
 _PREFACE = """\
@@ -32,9 +33,9 @@ def tables_markdown() -> str:
     return "\n".join([_PREFACE, *contents, "", "\n".join(sections)])
 
 
-def ddl_script() -> str:
-    """``CREATE TABLE`` of every contract table, for DuckDB and PostgreSQL."""
-    return "\n".join(spec.ddl() for spec in TABLES.values())
+def ddl_script(dialect: Dialect = "duckdb") -> str:
+    """``CREATE TABLE`` of every contract table, for DuckDB or PostgreSQL."""
+    return "\n".join(create_table(spec, dialect) for spec in TABLES.values())
 
 
 def _section(spec: Table) -> str:
@@ -58,7 +59,7 @@ def _section(spec: Table) -> str:
 def _row(column: Column) -> str:
     cells = (
         f"`{column.name}`",
-        DDL_TYPES[column.kind],
+        SQL_TYPES[column.kind],
         UNITS.get(column.kind, ""),
         "yes" if column.nullable else "no",
         _values(column),
