@@ -137,6 +137,10 @@ def _add_training_verbs(verbs: Any) -> None:
     add = _verb(group, "build", "training.commands:run_features", text, example).add_argument
     add("lake", type=Path, metavar="LAKE", help="the data folder")
     add("--as-of", required=True, help="session, YYYY-MM-DD; its 18:00 cut-off holds")
+    text = "feature set (default behavioural/1); flows/1 is built from fills alone, at any scale"
+    add("--set", default="behavioural/1", help=text)
+    text = "session whose state to go on from, for flows/1; without it everything is built"
+    add("--since", metavar="T0", help=text)
     add("--out", type=Path, required=True, help="Parquet file to write")
 
     text, example = "fit a scorer on a lake", "gearline train out/demo --out bundle-2"
@@ -152,9 +156,12 @@ def _add_training_verbs(verbs: Any) -> None:
     text = "measure against what you would use instead"
     example = "gearline bench explain --json"
     add = _verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
-    add("name", metavar="NAME", help="explain")
+    add("name", metavar="NAME", help="explain or features")
     add("--rows", type=int, default=200_000, help="rows to explain (default 200000)")
     add("--features", type=int, default=60, help="features of the model (default 60)")
+    add("--trades", type=int, help="features: trades of the lake made (default 5000000)")
+    add("--clients", type=int, help="features: clients of the lake made (default 1 to 100 trades)")
+    add("--minutes", type=float, help="features: make a lake that fits in about so many minutes")
 
 
 def _add_serving_verbs(verbs: Any) -> None:

@@ -55,14 +55,17 @@ def publish(frame: FeatureFrame, path: Path, good_until: dt.datetime) -> None:
         con.commit()
     finally:
         con.close()
-    for part, flags in ((temporary, os.O_RDWR), (path.parent, os.O_RDONLY)):
-        if part is path.parent:
-            os.replace(temporary, path)
-        handle = os.open(part, flags)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    _sync(temporary, os.O_RDWR)
+    os.replace(temporary, path)
+    _sync(path.parent, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @dataclass(frozen=True)

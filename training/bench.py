@@ -18,7 +18,7 @@ from training.fit import as_floats, fit_default_60
 Stages = Callable[[str, int, int], None]
 Answer = tuple[int, dict[str, Any], str]
 
-BENCHMARKS = ("explain",)
+BENCHMARKS = ("explain", "features")
 ROUNDS = 5
 
 
@@ -119,6 +119,18 @@ def run_bench(arguments: argparse.Namespace, stages: Stages) -> Answer:
         raise InputError(
             f"there is no benchmark {arguments.name!r}; there are: {', '.join(BENCHMARKS)}"
         )
+    if arguments.name == "features":
+        from training.bench_features.run import bench_features, text_of
+
+        document = bench_features(
+            arguments.trades,
+            arguments.clients,
+            arguments.minutes,
+            arguments.threads or 2,
+            arguments.seed,
+            stages,
+        )
+        return 0, document, text_of(document)
     document = explain(arguments.rows, arguments.features, arguments.seed, stages)
     lines = [
         f"{name:<14}{speed:>14,} rows/s" for name, speed in document["rows_per_second"].items()

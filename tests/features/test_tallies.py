@@ -13,13 +13,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from data_contracts.errors import InputError
 from data_contracts.lake import LakeInfo, create_lake, to_arrow, write_parquet, write_shared
 from data_contracts.tables import TABLES
 from data_contracts.units import NULL
+from features.asof import BookHistory
+from features.build import build_frame
+from features.flow_frame import flow_frame
 from features.panel import PricePanel
+from features.sets import FLOWS
 from features.tallies.full import LakeTallies, tally_lake
 from features.tallies.kernel import DECAY, SUM_COLUMNS, WINDOWS
 from features.tallies.nightly import advance, build_with_state
+from features.tallies.state import FOLDER
 
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]
@@ -191,3 +197,67 @@ def test_nightly_equals_full_after_late_corrected_and_repeated_fills(
             lake.until(t)
         threads = data.draw(st.sampled_from((1, 2, 4)))
         assert_same(advance(root, day, before, threads).lake, tally_lake(root, day, threads))
+
+
+def test_the_flow_set_is_the_same_from_a_lake_and_from_its_books(
+    panel: PricePanel, random_rows: Callable[[int], Rows], tmp_path: Path
+) -> None:
+    rows = random_rows(3)
+    Deliveries(tmp_path, panel, rows).until(None)
+    for name in set(rows) - {"accounts", "trades"}:
+        for bucket in (0, 1):
+            mine = [r for r in rows[name] if BUCKET[r["client_id"]] == bucket]
+            folder = tmp_path / name / f"bucket={bucket:03d}"
+            write_parquet(folder / "part-0.parquet", arrow(name, mine))
+    day = panel.sessions[80].item()
+    frame = flow_frame(tally_lake(tmp_path, day), threads=2)
+    books = [
+        build_frame(BookHistory.load(tmp_path, panel, bucket).as_of(day), FLOWS)
+        for bucket in (0, 1)
+    ]
+    assert frame.client_ids == tuple(c for b in books for c in b.client_ids)
+    assert frame.feature_set_sha256 == books[0].feature_set_sha256
+    np.testing.assert_array_equal(frame.values, np.concatenate([b.values for b in books]))
+
+
+def test_threads_and_the_future_change_no_tally(
+    panel: PricePanel, random_rows: Callable[[int], Rows], tmp_path: Path
+) -> None:
+    lake = Deliveries(tmp_path, panel, random_rows(2))
+    lake.until(60)
+    day = panel.sessions[60].item()
+    then = tally_lake(tmp_path, day, 1)
+    lake.until(None)
+    for threads in (1, 2, 4):
+        assert_same(then, tally_lake(tmp_path, day, threads))
+
+
+def test_a_night_without_a_fitting_state_is_refused_with_the_way_out(
+    panel: PricePanel, random_rows: Callable[[int], Rows], tmp_path: Path
+) -> None:
+    Deliveries(tmp_path, panel, random_rows(2)).until(None)
+    early, late = panel.sessions[40].item(), panel.sessions[50].item()
+    with pytest.raises(InputError, match=f"has no feature state of {early}; leave --since out"):
+        advance(tmp_path, late, early)
+    build_with_state(tmp_path, late)
+    with pytest.raises(InputError, match=f"--since is {late}, which is not before {early}"):
+        advance(tmp_path, early, late)
+    state = tmp_path / FOLDER / str(late) / "state.json"
+    state.write_text(state.read_text().replace('"format":1', '"format":99'))
+    with pytest.raises(InputError, match="was written by another version; leave --since out"):
+        advance(tmp_path, panel.sessions[51].item(), late)
+    with pytest.raises(InputError, match="2024-01-06 is no session of the lake; its sessions run"):
+        tally_lake(tmp_path, dt.date(2024, 1, 6))
+
+
+def test_an_unknown_account_or_symbol_of_a_fill_is_refused_with_its_name(
+    panel: PricePanel, random_rows: Callable[[int], Rows], tmp_path: Path
+) -> None:
+    for column, value in (("symbol", "ZZZ"), ("account_id", "a9")):
+        rows = random_rows(1)
+        rows["trades"] = [dict(r) for r in rows["trades"]]
+        rows["trades"][0][column] = value
+        root = tmp_path / column
+        Deliveries(root, panel, rows).until(None)
+        with pytest.raises(InputError, match=rf"trades\.{column}: '{value}' is not known; run"):
+            tally_lake(root, panel.sessions[89].item())
