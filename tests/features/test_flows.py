@@ -45,7 +45,7 @@ def traded_value_250_sessions_amt(p: Any, c: str) -> float | None:
 
 
 def traded_value_decaying_amt(p: Any, c: str) -> float | None:
-    return sum(float(v) * 0.94 ** (p.t - s) * 0.06 / 1e4 for s, v, *_ in fills(p, c, 10**6))
+    return float(sum(v * 0.94 ** (p.t - s) * 0.06 / 1e4 for s, v, *_ in fills(p, c, 10**6)))
 
 
 def mean_trade_60_sessions_amt(p: Any, c: str) -> float | None:
