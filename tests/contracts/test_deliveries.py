@@ -51,8 +51,8 @@ def test_chinese_text_and_headings_are_read_in_either_encoding(bring, lake, enco
         "代码,市场,日期,板块,币种,可融资,可充抵,风险警示,行业,event_at,known_at\n"
         "000001,XSHE,2024-01-02,main,CNY,是,1,false,银行,2024-01-02T01:30Z,2024-01-02T01:30Z\n"
     )
-    ours = "symbol mic session board currency margin_eligible collateral_eligible".split()
-    ours += ["is_special_treatment", "industry"]
+    ours = ["symbol", "mic", "session", "board", "currency", "margin_eligible"]
+    ours += ["collateral_eligible", "is_special_treatment", "industry"]
     mapping = tuple(f"{a}={b}" for a, b in zip(ours, text.split(","), strict=False))
     options = {"encoding": encoding.removesuffix("-sig")} if stated else {}
     report = bring(text.encode(encoding), "instruments", mapping=mapping, **options)
