@@ -28,10 +28,11 @@ def run_suites(root: Path) -> dict[str, Any]:
     Every failing expectation lists the file and position of each row in question.
     """
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     frames = Frames(root)
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = gx.data_context.types.base.ProgressBarsConfig(globally=False)
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("lake")
     results = {}
     for name, raw in frames.raw.items():
