@@ -126,11 +126,11 @@ def _add_training_verbs(verbs: Any) -> None:
     add("--policy", choices=("us", "cn"), help="policy pack (default: the market's currency)")
     add("--out", type=Path, required=True, help="lake folder to write")
 
-    text, example = "check every row, quarantine the bad ones", "gearline data check out/demo"
-    group = _group(verbs, "data", "check a lake against its contracts", example)
-    run = "data_contracts.commands:run_check"
-    add = _verb(group, "check", run, text, example).add_argument
-    add("lake", type=Path, metavar="LAKE", help="the data folder")
+    from data_contracts.commands import add_data_verbs
+
+    example = "gearline data check out/demo"
+    group = _group(verbs, "data", "bring tables in, check them, document them", example)
+    add_data_verbs(lambda *about: _verb(group, *about))
 
     text = "the quantised features of every client as of a session"
     example = "gearline features build out/demo --as-of 2020-03-20 --out features.parquet"
@@ -138,6 +138,10 @@ def _add_training_verbs(verbs: Any) -> None:
     add = _verb(group, "build", "training.commands:run_features", text, example).add_argument
     add("lake", type=Path, metavar="LAKE", help="the data folder")
     add("--as-of", required=True, help="session, YYYY-MM-DD; its 18:00 cut-off holds")
+    text = "feature set (default behavioural/1); flows/1 is built from fills alone, at any scale"
+    add("--set", default="behavioural/1", help=text)
+    text = "session whose state to go on from, for flows/1; without it everything is built"
+    add("--since", metavar="T0", help=text)
     add("--out", type=Path, required=True, help="Parquet file to write")
 
     text, example = "fit a scorer on a lake", "gearline train out/demo --out bundle-2"
@@ -155,11 +159,13 @@ def _add_training_verbs(verbs: Any) -> None:
     text = "measure against what you would use instead"
     example = "gearline bench explain --json"
     add = _verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
-    add("name", metavar="NAME", help="accuracy or explain")
+    add("name", metavar="NAME", help="accuracy, explain or features")
     add("--rows", type=int, default=200_000, help="rows to explain (default 200000)")
     add("--features", type=int, default=60, help="features of the model (default 60)")
     add("--data", type=Path, metavar="DIR", help="accuracy: folder of the credit sets")
-    add("--minutes", type=float, default=10.0, help="accuracy: time for all (default 10)")
+    add("--trades", type=int, help="features: trades of the lake made (default 5000000)")
+    add("--clients", type=int, help="features: clients of the lake made (default 1 to 100 trades)")
+    add("--minutes", type=float, help="about how long it may take")
 
 
 def _add_table_verbs(verbs: Any) -> None:

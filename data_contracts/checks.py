@@ -1,255 +1,215 @@
-"""The checks of a lake: every row rule, keys and references; bad rows go to quarantine.
+"""The check of a lake: every rule in one out-of-core pass; bad rows go to quarantine.
 
-``LAKE/quarantine/TABLE.parquet`` holds each bad row with its file and position, the first rule it
-breaks, the value and the way out. The table files are left as they are: ``read_table`` leaves out
-rows that break a row rule, readers of versions take the later of two rows with the same key and
-``known_at``.
+``LAKE/quarantine/TABLE.parquet`` holds a row for each bad row and rule it breaks: table, key, file
+and position, rule, value and way out, then the whole row. ``LAKE/quarantine/validation.json`` holds
+the counts of every rule as Great Expectations results, ``LAKE/quarantine/check.json`` how the check
+ended. The table files stay as they are: readers leave out rows that break a row rule and take the
+later of two rows with the same key and ``known_at``; the other rules only report. A table with too
+large a share of bad rows is stopped: readers refuse it until a later check lets it pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import duckdb
+import orjson
 
 from data_contracts.errors import InputError
-from data_contracts.lake import lake_info, read_file, table_files, write_parquet
-from data_contracts.row_rules import RowRule, first_broken, row_rules
-from data_contracts.tables import TABLES, Table
-from data_contracts.units import IntArray
+from data_contracts.lake import CHECK_FILE, QUARANTINE, write_atomically
+from data_contracts.quality.cross_rules import BOOK, check_book, check_market
+from data_contracts.quality.results import validation_results
+from data_contracts.quality.rules import all_rules
+from data_contracts.quality.scan import Scan
+from data_contracts.quality.table_rules import (
+    check_fresh,
+    check_references,
+    check_rows,
+    check_versions,
+    last_day_of_book,
+    value_sql,
+)
+from data_contracts.tables import TABLES
 
-QUARANTINE: Final = "quarantine"
-MAX_BAD_PERCENT: Final = 1
-"""Share of a table's rows that may be bad; above it the source is wrong, not the odd row."""
-
-DUPLICATE_KEY: Final = "duplicate key"
-_DUPLICATE_WAY_OUT: Final = "give a correction a later known_at; the later row was kept"
-
-REFERENCES: Final = {"client_id": "clients", "account_id": "accounts"}
-"""Columns that name a row of another table, and that table."""
-
-
-@dataclass(frozen=True)
-class CheckedRows:
-    """The good rows, and the bad ones with ``row, rule, value, way_out`` before their columns."""
-
-    good: pa.Table
-    bad: pa.Table
+VALIDATION_FILE: Final = "validation.json"
+EXAMPLES: Final = 20
+"""Values of a rule that a validation result shows."""
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What ``check_lake`` found; ``by_rule`` counts bad rows by ``table: rule``."""
+    """What ``check_lake`` found.
+
+    ``rows`` and ``quarantined`` count rows, ``by_rule`` bad rows by stable rule name (a row counts
+    under each rule it breaks), ``checked`` the rows that each rule looked at. ``stopped`` says for
+    each table above its share of bad rows why.
+    """
 
     rows: int
     quarantined: int
     by_rule: dict[str, int]
-
-
-@dataclass(frozen=True)
-class _Finding:
-    """Bad rows of one rule: positions in the table, values as text."""
-
-    rule: str
-    way_out: str
-    rows: IntArray
-    values: Any
-
-
-def check_rows(spec: Table, table: pa.Table) -> CheckedRows:
-    """Split a table into rows that keep every row rule and rows that break one.
-
-    A rule on a column that ``table`` lacks is left out.
-    """
-    names = set(table.column_names)
-    rules = [rule for rule in row_rules(spec) if names.issuperset(rule.columns)]
-    return _split(table, _row_findings(rules, table))
+    stopped: dict[str, str] = field(default_factory=dict)
+    checked: dict[str, int] = field(default_factory=dict)
 
 
 def check_lake(
-    root: Path, *, write: bool = True, progress: Callable[[str, int, int], None] | None = None
+    root: Path,
+    *,
+    write: bool = True,
+    threads: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> CheckReport:
-    """Check every contract table of a lake; with ``write``, renew ``LAKE/quarantine``.
+    """Check every rule of a lake; with ``write``, renew ``LAKE/quarantine``.
 
     Parameters
     ----------
-    progress : called with the table's name, the tables done and the tables in all
+    progress : called with what is checked, the steps done and the steps in all
 
     Raises
     ------
     InputError
-        If the folder is no lake, a column is missing or of another type, or more than
-        ``MAX_BAD_PERCENT`` of a table's rows are bad.
+        If the folder is no lake, or a column is missing or of another type.
     """
-    lake_info(root)
-    present = [name for name in TABLES if (root / name).is_dir()]
-    known = {
-        column: _identifiers(root, home, column)
-        for column, home in REFERENCES.items()
-        if home in present
-    }
-    rows = quarantined = 0
-    by_rule: dict[str, int] = {}
-    refusal: str | None = None
-    for done, name in enumerate(present):
+    scan = Scan(root, threads)
+    try:
+        _run(scan, progress)
+        report, examples = _report(scan)
+        if write:
+            _write(scan, report, examples)
+    except duckdb.Error as error:
+        first = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"{root} cannot be checked: {first}; restore the file or make the lake again"
+        ) from None
+    finally:
+        scan.close()
+    return report
+
+
+def _run(scan: Scan, progress: Callable[[str, int, int], None] | None) -> None:
+    present = [name for name in scan.tables if scan.has(name)]
+    batches = scan.batches([name for name in BOOK if scan.has(name)])
+    steps = len(present) + 1 + len(batches)
+    done = 0
+
+    def step(what: str) -> None:
+        nonlocal done
         if progress is not None:
-            progress(name, done, len(present))
-        count, bad = _check_table(root, TABLES[name], known)
-        found = {f"{name}: {v['values']}": v["counts"] for v in _counts(bad)}
-        by_rule |= found
-        rows, quarantined = rows + count, quarantined + bad.num_rows
-        path = root / QUARANTINE / f"{name}.parquet"
-        if write and bad.num_rows:
-            write_parquet(path, bad)
-        elif write:
-            path.unlink(missing_ok=True)
-        if refusal is None and bad.num_rows * 100 > count * MAX_BAD_PERCENT:
-            worst = max(found, key=lambda rule: found[rule]).removeprefix(f"{name}: ")
-            example = bad.filter(pc.equal(bad["rule"], worst)).slice(0, 1).to_pylist()[0]
-            refusal = (
-                f"table {name}: {bad.num_rows} of {count} rows are bad"
-                f" ({100 * bad.num_rows / count:.2f} %, at most {MAX_BAD_PERCENT} % is allowed),"
-                f" most by the rule {worst!r}, for example {example['value']}"
-                f" ({example['file']}, row {example['row']}); {example['way_out']}"
-            )
-    if progress is not None:
-        progress("", len(present), len(present))
-    if refusal is not None:
-        raise InputError(refusal)
-    return CheckReport(rows, quarantined, by_rule)
+            progress(what, done, steps)
+        done += 1
+
+    book = last_day_of_book(scan)
+    for name in present:
+        step(name)
+        check_rows(scan, name)
+        check_versions(scan, name)
+        for rule in scan.rules(name):
+            if rule.kind == "reference":
+                check_references(scan, rule)
+            elif rule.kind == "fresh":
+                check_fresh(scan, name, book)
+    step("market")
+    check_market(scan)
+    for buckets in batches:
+        step(f"book, {buckets[0]}")
+        check_book(scan, buckets)
+    step("")
 
 
-def _counts(bad: pa.Table) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = bad["rule"].combine_chunks().value_counts().to_pylist()
-    return found
+def _report(scan: Scan) -> tuple[CheckReport, dict[str, list[str]]]:
+    """Counts in the order of the declarations, and a few values of each broken rule."""
+    report = CheckReport(sum(scan.rows(name) for name in scan.tables), _bad_rows(scan), {})
+    examples: dict[str, list[str]] = {}
+    for name in scan.tables:
+        found = scan.found(name)
+        for rule in scan.rules(name):
+            report.checked[rule.name] = scan.rows(name)
+            if found[rule.name]:
+                report.by_rule[rule.name] = found[rule.name]
+                sample = f"SELECT value FROM findings WHERE rule = '{rule.name}'"
+                rows = scan.db.execute(f"{sample} ORDER BY file, pos LIMIT {EXAMPLES}").fetchall()
+                examples[rule.name] = [value for (value,) in rows]
+        reason = _why_stopped(scan, name, report.by_rule)
+        if reason is not None:
+            report.stopped[name] = reason
+    return CheckReport(
+        report.rows, report.quarantined, report.by_rule, report.stopped, report.checked
+    ), examples
 
 
-def _identifiers(root: Path, home: str, column: str) -> Any:
-    spec = TABLES[home]
-    parts = [read_file(p, spec, [column], checked=False)[0] for p in table_files(root, home)]
-    found = pa.concat_tables(parts)[column] if parts else pa.chunked_array([], type=pa.string())
-    return found.unique().drop_null()
+def _bad_rows(scan: Scan, where: str = "true") -> int:
+    sql = f"SELECT count(*) FROM (SELECT DISTINCT tbl, file, pos FROM findings WHERE {where})"
+    return int(scan.one(sql))
 
 
-def _check_table(root: Path, spec: Table, known: dict[str, Any]) -> tuple[int, pa.Table]:
-    """The number of rows of a table, and its bad rows. Memory holds one bucket at a time."""
-    rows = 0
-    bad: list[pa.Table] = []
-    for _, files in groupby(table_files(root, spec.name), key=lambda path: path.parent):
-        good: list[pa.Table] = []
-        for path in files:
-            names = [c.name for c in spec.columns]
-            table, rules = read_file(path, spec, names, checked=False)
-            rows += table.num_rows
-            place = pa.repeat(path.relative_to(root).as_posix(), table.num_rows)
-            table = table.append_column("file", place)
-            table = table.append_column("position", pa.array(np.arange(table.num_rows)))
-            found = _row_findings(rules, table) + _reference_findings(spec, known, table)
-            checked = _split(table, found)
-            bad.append(checked.bad)
-            good.append(checked.good)
-        kept = pa.concat_tables(good)
-        bad.append(_split(kept, _duplicates(spec, kept)).bad)
-    empty = _split(pa.schema([*spec.arrow_schema, *_PLACE]).empty_table(), []).bad
-    joined = pa.concat_tables([empty, *bad])
-    order = ["file", "position", "rule", "value", "way_out", *(c.name for c in spec.columns)]
-    renamed = ["row" if name == "position" else name for name in order]
-    return rows, joined.select(order).rename_columns(renamed)
-
-
-_PLACE: Final = (pa.field("file", pa.string()), pa.field("position", pa.int64()))
-
-
-def _row_findings(rules: Sequence[RowRule], table: pa.Table) -> list[_Finding]:
-    broken = first_broken(rules, table)
-    if broken is None:
-        return []
-    found = []
-    for k in np.unique(broken[broken >= 0]):
-        chosen = np.flatnonzero(broken == k)
-        values = rules[k].value(table.take(pa.array(chosen)))
-        found.append(_Finding(rules[k].name, rules[k].way_out, chosen, values))
-    return found
-
-
-def _reference_findings(spec: Table, known: dict[str, Any], table: pa.Table) -> list[_Finding]:
-    found = []
-    for column, home in REFERENCES.items():
-        if column not in known or column not in table.column_names or home == spec.name:
-            continue
-        named = table[column].unique().drop_null()
-        strange = named.filter(pc.invert(pc.is_in(named, value_set=known[column])))
-        if len(strange):
-            mask = pc.is_in(table[column], value_set=strange).combine_chunks()
-            chosen = np.flatnonzero(np.asarray(mask))
-            way_out = f"add its row to table {home} or correct the number"
-            values = table[column].take(pa.array(chosen)).combine_chunks()
-            found.append(_Finding(f"{column} in {home}", way_out, chosen, values))
-    return found
-
-
-def _duplicates(spec: Table, table: pa.Table) -> list[_Finding]:
-    """Earlier rows with the same key and ``known_at`` as a later row of other content."""
-    key = list(dict.fromkeys([*spec.key, "known_at"]))
-    if table.group_by(key).aggregate([([], "count_all")]).num_rows == table.num_rows:
-        return []
-    codes = {c.name: _codes(table[c.name]) for c in spec.columns}
-    group = np.zeros(table.num_rows, dtype=np.int64)
-    for name in key:
-        pairs = group * (int(codes[name].max()) + 1) + codes[name]
-        group = np.unique(pairs, return_inverse=True)[1].astype(np.int64)
-    last = np.zeros(int(group.max()) + 1, dtype=np.int64)
-    np.maximum.at(last, group, np.arange(table.num_rows))
-    kept = last[group]
-    differs = np.zeros(table.num_rows, dtype=bool)
-    for code in codes.values():
-        differs |= code != code[kept]
-    chosen = np.flatnonzero(differs)
-    if not len(chosen):
-        return []
-    named = RowRule(DUPLICATE_KEY, tuple(key), _DUPLICATE_WAY_OUT)
-    values = named.value(table.take(pa.array(chosen)))
-    return [_Finding(DUPLICATE_KEY, _DUPLICATE_WAY_OUT, chosen, values)]
-
-
-def _codes(column: pa.ChunkedArray) -> IntArray:
-    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-    return np.asarray(encoded.indices).astype(np.int64)
-
-
-def _split(table: pa.Table, findings: Sequence[_Finding]) -> CheckedRows:
-    """Rows without a finding, and each other row once, with its first finding."""
-    free = np.ones(table.num_rows, dtype=bool)
-    rows, rules, values, ways_out = [np.empty(0, dtype=np.int64)], [], [], []
-    for finding in findings:
-        first = free[finding.rows]
-        chosen = finding.rows[first]
-        free[chosen] = False
-        rows.append(chosen)
-        rules.append(pa.repeat(finding.rule, len(chosen)))
-        values.append(_flat(finding.values).filter(pa.array(first)))
-        ways_out.append(pa.repeat(finding.way_out, len(chosen)))
-    place = np.concatenate(rows)
-    order = pa.array(np.argsort(place, kind="stable"))
-    bad = table.take(pa.array(place))
-    nullable = pa.schema([field.with_nullable(True) for field in bad.schema])
-    bad = pa.Table.from_arrays(bad.columns, schema=nullable)
-    stated: tuple[tuple[str, Any], ...] = (
-        ("row", pa.array(place)),
-        ("rule", pa.chunked_array(rules, type=pa.string())),
-        ("value", pa.chunked_array(values, type=pa.string())),
-        ("way_out", pa.chunked_array(ways_out, type=pa.string())),
+def _why_stopped(scan: Scan, name: str, by_rule: dict[str, int]) -> str | None:
+    counting = [rule for rule in scan.rules(name) if rule.counts and rule.name in by_rule]
+    if not counting:
+        return None
+    names = ", ".join(f"'{rule.name}'" for rule in counting)
+    rows, allowed = scan.rows(name), TABLES[name].max_bad_percent
+    bad = _bad_rows(scan, f"tbl = '{name}' AND rule IN ({names})")
+    if bad * 100 <= rows * allowed:
+        return None
+    worst = max(counting, key=lambda rule: by_rule[rule.name])
+    example = scan.db.execute(
+        f"SELECT value, file, pos FROM findings WHERE rule = '{worst.name}'"
+        " ORDER BY file, pos LIMIT 1"
+    ).fetchone()
+    assert example is not None
+    return (
+        f"table {name}: {bad} of {rows} rows are bad ({100 * bad / rows:.2f} %, at most {allowed} %"
+        f" is allowed), most by the rule {worst.name} ({worst.en}), for example {example[0]}"
+        f" ({scan.files[name][example[1]].place}, row {example[2]}); {worst.way_out}"
     )
-    for at, (name, column) in enumerate(stated):
-        bad = bad.add_column(at, name, column)
-    return CheckedRows(table if not findings else table.filter(pa.array(free)), bad.take(order))
 
 
-def _flat(values: Any) -> Any:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+def _write(scan: Scan, report: CheckReport, examples: dict[str, list[str]]) -> None:
+    folder = scan.root / QUARANTINE
+    folder.mkdir(exist_ok=True)
+    for name in scan.tables:
+        path = folder / f"{name}.parquet"
+        if scan.has(name) and scan.found(name):
+            _write_quarantine(scan, name, path)
+        else:
+            path.unlink(missing_ok=True)
+    results = validation_results(report.checked, report.by_rule, examples)
+    document: dict[str, Any] = {
+        "format": 1,
+        "rows": report.rows,
+        "quarantined": report.quarantined,
+        "by_rule": report.by_rule,
+        "stopped": report.stopped,
+    }
+    for path, content in ((folder / VALIDATION_FILE, results), (folder / CHECK_FILE, document)):
+        write_atomically(path, orjson.dumps(content, option=orjson.OPT_INDENT_2))
+
+
+def _write_quarantine(scan: Scan, name: str, path: Path) -> None:
+    spec = TABLES[name]
+    rules = [rule for rule in all_rules().values() if rule.table == name]
+    scan.db.execute("CREATE OR REPLACE TEMP TABLE told (rule VARCHAR, text VARCHAR, way VARCHAR)")
+    scan.db.executemany(
+        "INSERT INTO told VALUES (?, ?, ?)", [(r.name, r.en, r.way_out) for r in rules]
+    )
+    scan.db.execute("CREATE OR REPLACE TEMP TABLE places (file INTEGER, place VARCHAR)")
+    scan.db.executemany(
+        "INSERT INTO places VALUES (?, ?)",
+        [(k, file.place) for k, file in enumerate(scan.files[name])],
+    )
+    columns = ", ".join(f"r.{c.name}" for c in spec.columns)
+    temporary = path.with_name(path.name + ".tmp")
+    target = str(temporary).replace("'", "''")
+    scan.db.execute(
+        f"COPY (SELECT '{name}' AS table, {value_sql(spec, spec.key)} AS key, p.place AS file,"
+        f" f.pos AS row, f.rule, t.text, f.value, t.way AS way_out, {columns}"
+        f" FROM (SELECT * FROM findings WHERE tbl = '{name}') f"
+        f" JOIN raw_{name} r ON r._file = f.file AND r._row = f.pos"
+        " JOIN told t ON t.rule = f.rule JOIN places p ON p.file = f.file"
+        f" ORDER BY f.file, f.pos, f.rule) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
+    )
+    os.replace(temporary, path)

@@ -27,20 +27,6 @@ ARROW_TYPES: Final[dict[Kind, pa.DataType]] = {
     "flag": pa.bool_(),
     "bytes": pa.binary(),
 }
-DDL_TYPES: Final[dict[Kind, str]] = {
-    "id": "VARCHAR",
-    "text": "VARCHAR",
-    "money": "DECIMAL(18,2)",
-    "price": "DECIMAL(18,4)",
-    "shares": "BIGINT",
-    "ratio": "DECIMAL(18,6)",
-    "bps": "INTEGER",
-    "int": "BIGINT",
-    "date": "DATE",
-    "timestamp": "TIMESTAMPTZ",
-    "flag": "BOOLEAN",
-    "bytes": "BLOB",
-}
 UNITS: Final[dict[Kind, str]] = {
     "money": "account currency",
     "price": "currency per share",
@@ -64,6 +50,7 @@ class Column:
     high: int | None
     choices: tuple[str, ...]
     privacy: Privacy
+    references: str | None = None
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -81,8 +68,12 @@ def col(
     high: int | None = None,
     choices: tuple[str, ...] = (),
     privacy: Privacy = "pseudonymous",
+    references: str | None = None,
 ) -> Any:
-    """Declare a column on a dataclass field. ``low`` and ``high`` are inclusive, in whole units."""
+    """Declare a column on a dataclass field. ``low`` and ``high`` are inclusive, in whole units.
+
+    ``references`` names the table in which a row has the same value in the column of that name.
+    """
     return field(
         metadata={
             "column": {
@@ -94,6 +85,7 @@ def col(
                 "high": high,
                 "choices": choices,
                 "privacy": privacy,
+                "references": references,
             }
         }
     )
@@ -145,6 +137,9 @@ class Table:
     en: str
     zh: str
     comparisons: tuple[Comparison, ...] = ()
+    known_after: bool = False
+    fresh_days: int | None = None
+    max_bad_percent: int = 1
 
     def column(self, name: str) -> Column:
         """The declaration of a column, by name."""
@@ -160,24 +155,6 @@ class Table:
             [pa.field(c.name, c.arrow_type, nullable=c.nullable) for c in self.columns]
         )
 
-    def ddl(self) -> str:
-        """``CREATE TABLE`` of the contract, for DuckDB and PostgreSQL."""
-        lines = []
-        for c in self.columns:
-            line = f"  {c.name} {DDL_TYPES[c.kind]}"
-            if not c.nullable:
-                line += " NOT NULL"
-            if c.choices:
-                allowed = ", ".join(f"'{v}'" for v in c.choices)
-                line += f" CHECK ({c.name} IN ({allowed}))"
-            for sign, bound in ((">=", c.low), ("<=", c.high)):
-                if bound is not None:
-                    line += f" CHECK ({c.name} {sign} {bound})"
-            lines.append(line)
-        lines += [f"  CHECK ({rule.sql})" for rule in self.comparisons]
-        lines.append(f"  PRIMARY KEY ({', '.join((*self.key, 'known_at'))})")
-        return f"CREATE TABLE {self.name} (\n" + ",\n".join(lines) + "\n);\n"
-
 
 TABLES: dict[str, Table] = {}
 """Every contract table by name; filled by the declarations in ``data_contracts.tables``."""
@@ -191,12 +168,18 @@ def table(
     zh: str,
     bucketed: bool = True,
     rules: tuple[str, ...] = (),
+    known_after: bool = False,
+    fresh_days: int | None = None,
+    max_bad_percent: int = 1,
 ) -> Any:
     """Class decorator that registers a dataclass as a contract table.
 
     ``event`` names the business column that says when the row happened. The physical columns
     ``event_at`` and ``known_at`` are added to every table. ``rules`` are comparisons such as
-    ``"high >= low"``, beside what the columns themselves declare.
+    ``"high >= low"``, beside what the columns themselves declare. With ``known_after`` no row is
+    known before it happens; the newest row lies at most ``fresh_days`` calendar days behind the
+    book; above ``max_bad_percent`` of bad rows the source is wrong, not the odd row, and the run
+    stops.
     """
 
     def register(cls: type[Any]) -> type[Any]:
@@ -212,7 +195,17 @@ def table(
         en = (cls.__doc__ or "").strip().split("\n")[0]
         comparisons = tuple(Comparison.parse(rule) for rule in rules)
         TABLES[name] = Table(
-            name, tuple(columns + stamps), key, event, bucketed, en, zh, comparisons
+            name,
+            tuple(columns + stamps),
+            key,
+            event,
+            bucketed,
+            en,
+            zh,
+            comparisons,
+            known_after,
+            fresh_days,
+            max_bad_percent,
         )
         return made
 

@@ -28,6 +28,9 @@ from data_contracts.units import NULL, IntArray, format_decimal
 
 LAKE_FORMAT: Final = 1
 MAX_BUCKETS: Final = 256
+QUARANTINE: Final = "quarantine"
+CHECK_FILE: Final = "check.json"
+"""How the last check of the lake ended, in its quarantine folder."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,7 @@ def create_lake(root: Path, info: LakeInfo) -> None:
     if not 1 <= info.buckets <= MAX_BUCKETS:
         raise InputError(f"a lake has 1 to {MAX_BUCKETS} buckets, not {info.buckets}")
     root.mkdir(parents=True, exist_ok=True)
+    (root / QUARANTINE / CHECK_FILE).unlink(missing_ok=True)
     write_atomically(
         root / "lake.json",
         orjson.dumps(asdict(info), option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2),
@@ -247,6 +251,22 @@ def table_files(root: Path, name: str, bucket: int | None = None) -> list[Path]:
     return sorted(folder.rglob("*.parquet"))
 
 
+def refuse_stopped(root: Path) -> None:
+    """Refuse a lake whose last check found too large a share of bad rows in a table."""
+    path = root / QUARANTINE / CHECK_FILE
+    try:
+        stopped = orjson.loads(path.read_bytes())["stopped"]
+    except FileNotFoundError:
+        return
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise InputError(f"{path} is damaged; run `gearline data check {root}` again") from None
+    for reason in stopped.values():
+        raise InputError(
+            f"{root} was stopped by its last check: {reason};"
+            f" mend the source, then run `gearline data check {root}` again"
+        )
+
+
 def read_table(
     root: Path, name: str, *, bucket: int | None = None, columns: Sequence[str] | None = None
 ) -> pa.Table:
@@ -258,9 +278,10 @@ def read_table(
     Raises
     ------
     InputError
-        If the table or a declared column is missing, a column has another type, or a file is
-        damaged.
+        If the table or a declared column is missing, a column has another type, a file is
+        damaged, or the last check stopped the lake.
     """
+    refuse_stopped(root)
     spec = TABLES[name]
     wanted = list(columns) if columns is not None else [c.name for c in spec.columns]
     parts = [read_file(path, spec, wanted)[0] for path in table_files(root, name, bucket)]

@@ -59,17 +59,10 @@ class RowRule:
         """Whether the statistics of its columns alone prove the rule."""
         return False
 
-    def value(self, table: pa.Table) -> Any:
-        """The values that the rule looked at, as text, one for each row."""
-        texts = [
-            pc.fill_null(pc.cast(_whole(table[name]), pa.string()), "null") for name in self.columns
-        ]
-        if len(texts) == 1:
-            return texts[0]
-        named: list[Any] = []
-        for name, text in zip(self.columns, texts, strict=True):
-            named += [pa.scalar(f", {name}=" if named else f"{name}="), text]
-        return pc.binary_join_element_wise(*named, "")
+    @property
+    def sql(self) -> str:
+        """The SQL condition of a row that breaks the rule; null where it cannot be told."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -85,8 +78,9 @@ class NotNull(RowRule):
     def proved(self, statistics: Sequence[Statistics]) -> bool:
         return statistics[0].nulls == 0
 
-    def value(self, table: pa.Table) -> Any:
-        return pa.array(["null"] * table.num_rows, type=pa.string())
+    @property
+    def sql(self) -> str:
+        return f"{self.columns[0]} IS NULL"
 
 
 @dataclass(frozen=True)
@@ -110,6 +104,10 @@ class Bound(RowRule):
         (s,) = statistics
         return s.nulls == s.rows or (s.low is not None and self._inside(s.low, s.high))
 
+    @property
+    def sql(self) -> str:
+        return f"NOT ({self.columns[0]} {self.sign} {self.bound})"
+
     def _inside(self, low: Any, high: Any) -> bool:
         extreme = high if self.sign == "<=" else low
         return extreme is None or _TESTS[self.sign][0](extreme, self.bound)
@@ -129,6 +127,11 @@ class OneOf(RowRule):
     def holds(self, table: pa.Table) -> bool:
         return set(table[self.columns[0]].unique().to_pylist()) <= {None, *self.choices}
 
+    @property
+    def sql(self) -> str:
+        words = ", ".join(f"'{word}'" for word in self.choices)
+        return f"{self.columns[0]} NOT IN ({words})"
+
 
 @dataclass(frozen=True)
 class Ordered(RowRule):
@@ -146,6 +149,11 @@ class Ordered(RowRule):
 
     def proved(self, statistics: Sequence[Statistics]) -> bool:
         return any(s.nulls == s.rows for s in statistics)
+
+    @property
+    def sql(self) -> str:
+        broken = f"NOT ({self.columns[0]} {self.sign} {self.columns[1]})"
+        return broken if self.word is None else f"{broken} AND {self.columns[2]} = '{self.word}'"
 
 
 @cache

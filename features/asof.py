@@ -9,8 +9,9 @@ client's, of closed accounts too. A holding without a price (not listed) is wort
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,7 @@ from features.book import (
     Trades,
     Windows,
 )
+from features.book_fills import BookFills
 from features.calendar import cut_offs
 from features.panel import PricePanel
 from features.paths import Balances, Holdings, Intervals, load_balances, load_holdings
@@ -51,6 +53,9 @@ from features.rows import (
     read_accounts,
 )
 from features.versions import NEVER
+
+if TYPE_CHECKING:
+    from features.tallies.values import Tallies
 
 NO_TIME = np.datetime64("NaT", "us")
 
@@ -188,7 +193,7 @@ class _Reader:
         cash, debt, accrued = self.last_balances()
         kyc, group = self.kyc()
         return BookAsOf(
-            panel=_until(h.panel, t),
+            panel=h.panel.until(t),
             returns=h.returns[: t + 1],
             index_returns=h.index_returns[: t + 1],
             t=t,
@@ -209,7 +214,14 @@ class _Reader:
             deadline_at=deadline_at,
             in_default=self.defaults(events),
             events=events,
-            windows=Windows(self.paths, self.trades, self.cash_flows, self.intervals),
+            windows=Windows(
+                self.paths,
+                self.trades,
+                self.cash_flows,
+                self.intervals,
+                self.tallies,
+                self.diluted_cost,
+            ),
         )
 
     def ages(self) -> IntArray:
@@ -340,6 +352,31 @@ class _Reader:
             n["financed"] == 1,
         )
 
+    def fills(self) -> BookFills:
+        """Every fill of the whole history that counts, of closed accounts too."""
+        f = self.h.trades
+        rows = f.rows(0, self.t, self.cut)
+        client = self.actor[f.account[rows]]
+        rows, client = rows[client >= 0], client[client >= 0]
+        n = {name: values[rows] for name, values in f.numbers.items()}
+        return BookFills(
+            client=client,
+            session=f.session[rows],
+            event_at=f.event_at[rows],
+            name=f.account[rows] * len(self.h.names.symbols) + n["symbol"],
+            buy=n["buy"] == 1,
+            quantity_shares=n["quantity_shares"],
+            price=n["price"],
+            financed=n["financed"] == 1,
+            open=self.holder[f.account[rows]] >= 0,
+        )
+
+    def tallies(self) -> Tallies:
+        return self.fills().tallies(self.clients, self.t)
+
+    def diluted_cost(self) -> IntArray:
+        return self.fills().diluted_cost(self.clients)
+
     def cash_flows(self) -> CashFlows:
         f = self.h.cash_flows
         rows = f.rows(self.first, self.t, self.cut)
@@ -360,12 +397,3 @@ def _instants(microseconds: IntArray) -> np.ndarray[tuple[int], np.dtype[np.date
     out = np.where(microseconds == NEVER, 0, microseconds).astype("datetime64[us]")
     out[microseconds == NEVER] = NO_TIME
     return out
-
-
-def _until(panel: PricePanel, t: int) -> PricePanel:
-    """The panel as it stood at a session: nothing later can be read from it."""
-    by_session = (
-        "sessions", "close_at", "close", "pre_close", "volume_shares", "suspended", "price_limit",
-        "haircut", "margin_eligible", "collateral_eligible", "special_treatment", "index_close",
-    )  # fmt: skip
-    return replace(panel, **{name: getattr(panel, name)[: t + 1] for name in by_session})

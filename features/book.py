@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from data_contracts.tables.account import CASH_KINDS, CONTRACT_KINDS, MARGIN_EVE
 from data_contracts.units import NULL, BoolArray, FloatArray, IntArray
 from features.panel import DateArray, PricePanel
 from features.paths import Intervals
+
+if TYPE_CHECKING:
+    from features.tallies.values import Tallies
 
 ObjectArray = npt.NDArray[np.object_]
 
@@ -156,6 +159,8 @@ class Windows:
     trades: Callable[[], Trades]
     cash_flows: Callable[[], CashFlows]
     intervals: Callable[[], Intervals]
+    tallies: Callable[[], Tallies]
+    diluted_cost: Callable[[], IntArray]
 
 
 @dataclass(frozen=True)
@@ -257,6 +262,16 @@ class BookAsOf:
     def intervals(self) -> Intervals:
         """Holdings that touch the last 251 sessions, by account, symbol, start."""
         return self.windows.intervals()
+
+    @cached_property
+    def tallies(self) -> Tallies:
+        """Exact sums of the fills, over windows of sessions and of the whole history."""
+        return self.windows.tallies()
+
+    @cached_property
+    def diluted_cost(self) -> IntArray:
+        """Paid for what is held less what its sales brought, minor units, rounded down."""
+        return self.windows.diluted_cost()
 
     def sum_by_client(self, client: IntArray, values: IntArray | BoolArray) -> IntArray:
         """Exact integer sums; rows with client -1 are left out."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from features.catalogue import CATALOGUE
 from features.declare import Feature
-from features.sets import APPLICATION, BEHAVIOURAL, feature_set_sha256
+from features.sets import BEHAVIOURAL_2, FEATURE_SETS, feature_set_sha256
 
 DIRECTIONS: Final = {1: "higher is riskier", -1: "lower is riskier", 0: "left free"}
 
@@ -22,16 +23,29 @@ def dictionary_markdown() -> str:
         "| set | features | SHA-256 of the declarations |",
         "|---|---|---|",
     ]
-    for feature_set in (APPLICATION, BEHAVIOURAL):
+    for feature_set in FEATURE_SETS:
         digest = feature_set_sha256(feature_set)
         lines.append(f"| `{feature_set.label}` | {len(feature_set.features)} | `{digest}` |")
-    for feature in BEHAVIOURAL.features:
+    lines += [
+        "",
+        "## Catalogue",
+        "",
+        "What a lender against securities is expected to look at. An item without a feature, or",
+        "of which a part is left out, says why.",
+        "",
+        "| # | item | features | left out |",
+        "|---|---|---|---|",
+    ]
+    for item in CATALOGUE:
+        names = ", ".join(f"`{name}`" for name in item.features) or "none"
+        lines.append(f"| {item.number} | {item.en} · {item.zh} | {names} | {item.skipped} |")
+    for feature in BEHAVIOURAL_2.features:
         lines += ["", *_entry(feature)]
     return "\n".join(lines) + "\n"
 
 
 def _entry(feature: Feature) -> list[str]:
-    sets = [s.label for s in (APPLICATION, BEHAVIOURAL) if feature.name in s.names]
+    sets = [s.label for s in FEATURE_SETS if feature.name in s.names]
     window = f"{feature.window_sessions} sessions" if feature.window_sessions else "latest state"
     return [
         f"## {feature.name}",

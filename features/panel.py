@@ -6,8 +6,9 @@ features, by the market laboratory and by the builder of the market snapshot.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,11 @@ from data_contracts.lake import decimal_to_int, lake_info, read_table
 from data_contracts.units import NULL, BoolArray, FloatArray, IntArray
 
 DateArray = npt.NDArray[np.datetime64]
+
+_BY_SESSION: Final = (
+    "sessions", "close_at", "close", "pre_close", "volume_shares", "suspended", "price_limit",
+    "haircut", "margin_eligible", "collateral_eligible", "special_treatment", "index_close",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,10 @@ class PricePanel:
                 f"{day} is outside the market's sessions, {self.sessions[0]} to {self.sessions[-1]}"
             )
         return int(np.searchsorted(self.sessions, day, side="right")) - 1
+
+    def until(self, t: int) -> PricePanel:
+        """The panel as it stood at a session: nothing later can be read from it."""
+        return replace(self, **{name: getattr(self, name)[: t + 1] for name in _BY_SESSION})
 
     def simple_returns(self) -> FloatArray:
         """Returns close/reference - 1, shape (T, N); NaN where undefined or suspended.

@@ -54,13 +54,31 @@ def feature_set(label: str) -> FeatureSet:
     raise InputError(f"feature set {label!r} is not in this version; it has {labels}")
 
 
-_MODULES: Final = tuple(f"{definitions.__name__}.{name}" for name in definitions.__all__)
-_ALL: Final = tuple(f for f in REGISTRY.values() if f.function.__module__ in _MODULES)
+_FIRST: Final = ("history", "kyc", "market", "portfolio", "risk", "trading")
+
+
+def _of(*modules: str) -> tuple[Feature, ...]:
+    """The features of some modules in this order, whatever imported which first."""
+    return tuple(
+        f
+        for name in modules
+        for f in REGISTRY.values()
+        if f.function.__module__ == f"{definitions.__name__}.{name}"
+    )
+
+
+_ALL: Final = _of(*_FIRST)
 
 APPLICATION: Final = FeatureSet("application", 1, tuple(f for f in _ALL if f.group == "kyc"))
 """For a client without history: what was stated and what a bureau says."""
 
 BEHAVIOURAL: Final = FeatureSet("behavioural", 1, _ALL)
-"""For a client with an account: everything."""
+"""For a client with an account: everything of the first version."""
 
-FEATURE_SETS: Final = (APPLICATION, BEHAVIOURAL)
+FLOWS: Final = FeatureSet("flows", 1, _of("flows"))
+"""What follows from the fills alone; the full and the nightly build make it from tallies."""
+
+BEHAVIOURAL_2: Final = FeatureSet("behavioural", 2, (*_ALL, *_of("flows", "costs")))
+"""The second version: the first, the flows, costs, loans and results over a year."""
+
+FEATURE_SETS: Final = (APPLICATION, BEHAVIOURAL, BEHAVIOURAL_2, FLOWS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from data_contracts.units import parse_day
 from features.asof import BookHistory
 from features.build import build_frame
 from features.panel import load_panel
-from features.sets import BEHAVIOURAL
+from features.sets import FLOWS, feature_set
 from models.policy import PACK_NAMES, Pack, load_pack
 from training.lab import simulate, write_lake
 from training.labels import load_outcomes
@@ -94,6 +95,22 @@ def run_simulate(arguments: argparse.Namespace, stages: Stages) -> Answer:
     return 0, document, text
 
 
+def _flows(arguments: argparse.Namespace, day: dt.date, stages: Stages) -> FeatureFrame:
+    """The flow features, in full or from an earlier night's state; either leaves a state."""
+    from features.flow_frame import flow_frame
+    from features.tallies.nightly import advance, build_with_state
+
+    threads = arguments.threads or 1
+    if arguments.since is None:
+        lake = build_with_state(
+            arguments.lake, day, threads, lambda done, total: stages("features", done, total)
+        )
+    else:
+        since = parse_day(arguments.since, "--since")
+        lake = advance(arguments.lake, day, since, threads).lake
+    return flow_frame(lake, threads)
+
+
 def run_features(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``features build``."""
     day = parse_day(arguments.as_of, "--as-of")
@@ -106,20 +123,25 @@ def run_features(arguments: argparse.Namespace, stages: Stages) -> Answer:
         raise InputError(
             f"--as-of is {day}, which is no session of the market; the last before it is {session}"
         )
-    frames = []
-    for bucket in range(info.buckets):
-        frames.append(
-            build_frame(BookHistory.load(arguments.lake, panel, bucket).as_of(day), BEHAVIOURAL)
+    chosen = feature_set(arguments.set)
+    if chosen is FLOWS:
+        whole = _flows(arguments, day, stages)
+    elif arguments.since is not None:
+        raise InputError(f"--since goes with --set {FLOWS.label}; {chosen.label} is built in full")
+    else:
+        frames = []
+        for bucket in range(info.buckets):
+            history = BookHistory.load(arguments.lake, panel, bucket)
+            frames.append(build_frame(history.as_of(day), chosen))
+            stages("features", bucket + 1, info.buckets)
+        whole = FeatureFrame(
+            frames[0].feature_set,
+            frames[0].feature_set_sha256,
+            frames[0].names,
+            tuple(c for f in frames for c in f.client_ids),
+            frames[0].as_of,
+            np.concatenate([f.values for f in frames]),
         )
-        stages("features", bucket + 1, info.buckets)
-    whole = FeatureFrame(
-        frames[0].feature_set,
-        frames[0].feature_set_sha256,
-        frames[0].names,
-        tuple(c for f in frames for c in f.client_ids),
-        frames[0].as_of,
-        np.concatenate([f.values for f in frames]),
-    )
     whole.write(arguments.out)
     document = {
         "clients": len(whole.client_ids),

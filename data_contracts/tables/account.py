@@ -23,7 +23,7 @@ class Accounts:
     """A margin account."""
 
     account_id: str = col("id", "Account number", "账户编号")
-    client_id: str = col("id", "Random client number", "客户编号")
+    client_id: str = col("id", "Random client number", "客户编号", references="clients")
     market: str = col("id", "Exchange, ISO 10383", "市场")
     product: str = col("text", "Product", "产品")
     currency: str = col("text", "Currency, ISO 4217", "币种")
@@ -31,14 +31,14 @@ class Accounts:
     closed_on: dt.date | None = col("date", "Closed, null while open", "销户日", nullable=True)
 
 
-@table("trades", key=("trade_id",), event="executed_at", zh="成交")
+@table("trades", key=("trade_id",), event="executed_at", zh="成交", known_after=True)
 class Trades:
     """A fill."""
 
     trade_id: str = col("id", "Trade number", "成交编号")
-    account_id: str = col("id", "Account number", "账户编号")
-    client_id: str = col("id", "Random client number", "客户编号")
-    symbol: str = col("id", "Symbol", "证券代码")
+    account_id: str = col("id", "Account number", "账户编号", references="accounts")
+    client_id: str = col("id", "Random client number", "客户编号", references="clients")
+    symbol: str = col("id", "Symbol", "证券代码", references="instruments")
     side: str = col("text", "Side", "买卖方向", choices=("buy", "sell"))
     quantity_shares: int = col("shares", "Quantity", "数量", low=1)
     price: Decimal = col("price", "Price", "成交价", low=0)
@@ -53,27 +53,34 @@ class Trades:
     key=("order_id",),
     event="placed_at",
     zh="委托（可选）",
+    known_after=True,
     rules=("cancelled_at >= placed_at",),
 )
 class Orders:
     """An order (optional)."""
 
     order_id: str = col("id", "Order number", "委托编号")
-    account_id: str = col("id", "Account number", "账户编号")
-    client_id: str = col("id", "Random client number", "客户编号")
-    symbol: str = col("id", "Symbol", "证券代码")
+    account_id: str = col("id", "Account number", "账户编号", references="accounts")
+    client_id: str = col("id", "Random client number", "客户编号", references="clients")
+    symbol: str = col("id", "Symbol", "证券代码", references="instruments")
     side: str = col("text", "Side", "买卖方向", choices=("buy", "sell"))
     quantity_shares: int = col("shares", "Quantity", "数量", low=1)
     placed_at: dt.datetime = col("timestamp", "Placed", "委托时间")
     cancelled_at: dt.datetime | None = col("timestamp", "Cancelled", "撤单时间", nullable=True)
 
 
-@table("cash_flows", key=("account_id", "kind", "event_at"), event="event_at", zh="资金流水")
+@table(
+    "cash_flows",
+    key=("account_id", "kind", "event_at"),
+    event="event_at",
+    zh="资金流水",
+    known_after=True,
+)
 class CashFlows:
     """Money in (positive) or out (negative) that is not a trade."""
 
-    account_id: str = col("id", "Account number", "账户编号")
-    client_id: str = col("id", "Random client number", "客户编号")
+    account_id: str = col("id", "Account number", "账户编号", references="accounts")
+    client_id: str = col("id", "Random client number", "客户编号", references="clients")
     kind: str = col("text", "Kind", "类别", choices=CASH_KINDS)
     amount_amt: Decimal = col("money", "Amount, positive into the account", "金额（入为正）")
 
@@ -83,6 +90,7 @@ class CashFlows:
     key=("contract_id",),
     event="event_at",
     zh="融资合约",
+    known_after=True,
     rules=("outstanding_amt <= principal_amt if kind = financing", "due_on >= opened_on"),
 )
 class Contracts:
@@ -92,10 +100,14 @@ class Contracts:
     """
 
     contract_id: str = col("id", "Contract number", "合约编号")
-    account_id: str = col("id", "Account number", "账户编号")
-    client_id: str = col("id", "Random client number", "客户编号")
+    account_id: str = col("id", "Account number", "账户编号", references="accounts")
+    client_id: str = col("id", "Random client number", "客户编号", references="clients")
     symbol: str | None = col(
-        "id", "What was bought, null for a margin loan", "标的证券", nullable=True
+        "id",
+        "What was bought, null for a margin loan",
+        "标的证券",
+        nullable=True,
+        references="instruments",
     )
     kind: str = col("text", "Kind", "类别", choices=CONTRACT_KINDS)
     opened_on: dt.date = col("date", "Opened", "开仓日")
@@ -121,14 +133,15 @@ class Contracts:
     key=("account_id", "symbol", "from_session"),
     event="from_session",
     zh="持仓区间",
+    known_after=True,
     rules=("to_session >= from_session",),
 )
 class Positions:
     """A holding over an interval of sessions, both ends included."""
 
-    account_id: str = col("id", "Account number", "账户编号")
-    client_id: str = col("id", "Random client number", "客户编号")
-    symbol: str = col("id", "Symbol", "证券代码")
+    account_id: str = col("id", "Account number", "账户编号", references="accounts")
+    client_id: str = col("id", "Random client number", "客户编号", references="clients")
+    symbol: str = col("id", "Symbol", "证券代码", references="instruments")
     from_session: dt.date = col("date", "First session held", "起始交易日")
     to_session: dt.date | None = col(
         "date", "Last session held, null while current", "截止交易日", nullable=True
@@ -137,12 +150,19 @@ class Positions:
     cost_amt: Decimal = col("money", "Average-cost value of the holding", "持仓成本")
 
 
-@table("balances", key=("account_id", "session"), event="session", zh="日终余额")
+@table(
+    "balances",
+    key=("account_id", "session"),
+    event="session",
+    zh="日终余额",
+    known_after=True,
+    fresh_days=4,
+)
 class Balances:
     """Cash and debt at the end of a session."""
 
-    account_id: str = col("id", "Account number", "账户编号")
-    client_id: str = col("id", "Random client number", "客户编号")
+    account_id: str = col("id", "Account number", "账户编号", references="accounts")
+    client_id: str = col("id", "Random client number", "客户编号", references="clients")
     session: dt.date = col("date", "Trading day", "交易日")
     cash_amt: Decimal = col("money", "Cash", "现金")
     debt_amt: Decimal = col("money", "Principal owed", "融资负债本金", low=0)
@@ -150,13 +170,17 @@ class Balances:
 
 
 @table(
-    "margin_events", key=("account_id", "kind", "event_at"), event="event_at", zh="追保与强平事件"
+    "margin_events",
+    key=("account_id", "kind", "event_at"),
+    event="event_at",
+    zh="追保与强平事件",
+    known_after=True,
 )
 class MarginEvents:
     """Warn, call, cure, forced sale, shortfall, default."""
 
-    account_id: str = col("id", "Account number", "账户编号")
-    client_id: str = col("id", "Random client number", "客户编号")
+    account_id: str = col("id", "Account number", "账户编号", references="accounts")
+    client_id: str = col("id", "Random client number", "客户编号", references="clients")
     kind: str = col("text", "Kind", "类别", choices=MARGIN_EVENT_KINDS)
     amount_amt: Decimal = col("money", "Amount called, cured, sold or lost", "金额", low=0)
     deadline_at: dt.datetime | None = col(
@@ -164,7 +188,13 @@ class MarginEvents:
     )
 
 
-@table("reviews", key=("decision_id", "reviewer", "acted_at"), event="acted_at", zh="人工复核")
+@table(
+    "reviews",
+    key=("decision_id", "reviewer", "acted_at"),
+    event="acted_at",
+    zh="人工复核",
+    known_after=True,
+)
 class Reviews:
     """An act of a person on a decision, exported from the ledger."""
 

@@ -66,7 +66,7 @@ class Clients:
 class Identities:
     """Direct identifiers of a client, encrypted with the client's own key."""
 
-    client_id: str = col("id", "Random client number", "客户编号")
+    client_id: str = col("id", "Random client number", "客户编号", references="clients")
     ciphertext: bytes = col("bytes", "AES-256-GCM ciphertext", "密文", privacy="direct")
     key_id: str = col("id", "Which key opens it", "密钥编号")
 
@@ -75,18 +75,24 @@ class Identities:
 class ClientProtected:
     """Protected attributes, for the fairness audit only; never read by a feature."""
 
-    client_id: str = col("id", "Random client number", "客户编号")
+    client_id: str = col("id", "Random client number", "客户编号", references="clients")
     age_band: str | None = col("text", "Age band", "年龄段", nullable=True, privacy="protected")
     sex: str | None = col("text", "Sex", "性别", nullable=True, privacy="protected")
     region: str | None = col("text", "Region", "地区", nullable=True, privacy="protected")
 
 
-@table("applications", key=("application_id",), event="submitted_at", zh="融资申请")
+@table(
+    "applications",
+    key=("application_id",),
+    event="submitted_at",
+    zh="融资申请",
+    known_after=True,
+)
 class Applications:
     """A request to borrow."""
 
     application_id: str = col("id", "Application number", "申请编号")
-    client_id: str = col("id", "Random client number", "客户编号")
+    client_id: str = col("id", "Random client number", "客户编号", references="clients")
     requested_debt_amt: Decimal = col("money", "Debt asked for", "申请额度", low=0)
     product: str = col("text", "Product", "产品")
     submitted_at: dt.datetime = col("timestamp", "Submitted", "提交时间")

@@ -65,12 +65,16 @@ class Instruments:
     event="session",
     zh="日行情",
     bucketed=False,
+    known_after=True,
+    fresh_days=4,
     rules=("close > 0", "pre_close > 0", "high >= low"),
 )
 class Bars:
     """A security's session. Closes alone are allowed; what is unknown is null, never invented."""
 
-    symbol: str = col("id", "Symbol on its exchange", "证券代码", privacy="public")
+    symbol: str = col(
+        "id", "Symbol on its exchange", "证券代码", privacy="public", references="instruments"
+    )
     mic: str = col("id", "Exchange, ISO 10383", "交易所", privacy="public")
     session: dt.date = col("date", "Trading day", "交易日", privacy="public")
     open: Decimal | None = col("price", "Open", "开盘价", nullable=True, low=0, privacy="public")
@@ -102,6 +106,7 @@ class Bars:
     event="session",
     zh="交易日历",
     bucketed=False,
+    fresh_days=0,
     rules=("close_at > open_at",),
 )
 class Sessions:
@@ -119,11 +124,12 @@ class Sessions:
     event="session",
     zh="个券融资余额",
     bucketed=False,
+    fresh_days=10,
 )
 class SecurityFinancing:
     """Crowding in a name: how much of its float is bought on margin."""
 
-    symbol: str = col("id", "Symbol", "证券代码", privacy="public")
+    symbol: str = col("id", "Symbol", "证券代码", privacy="public", references="instruments")
     session: dt.date = col("date", "Trading day", "交易日", privacy="public")
     financing_balance_amt: Decimal = col(
         "money", "Margin debt in the name", "融资余额", low=0, privacy="public"
@@ -133,7 +139,15 @@ class SecurityFinancing:
     )
 
 
-@table("firm_state", key=("session",), event="session", zh="公司状态", bucketed=False)
+@table(
+    "firm_state",
+    key=("session",),
+    event="session",
+    zh="公司状态",
+    bucketed=False,
+    known_after=True,
+    fresh_days=4,
+)
 class FirmState:
     """The lender: capital, quota and what is drawn."""
 
@@ -143,7 +157,14 @@ class FirmState:
     drawn_amt: Decimal = col("money", "Drawn debt", "已用额度", low=0)
 
 
-@table("rates", key=("session", "tenor_days"), event="session", zh="资金成本曲线", bucketed=False)
+@table(
+    "rates",
+    key=("session", "tenor_days"),
+    event="session",
+    zh="资金成本曲线",
+    bucketed=False,
+    fresh_days=10,
+)
 class Rates:
     """A point of the funding curve."""
 

@@ -1,5 +1,5 @@
 """The feature definitions; importing this package fills ``features.declare.REGISTRY``."""
 
-from features.definitions import history, kyc, market, portfolio, risk, trading
+from features.definitions import costs, flows, history, kyc, market, portfolio, risk, trading
 
-__all__ = ["history", "kyc", "market", "portfolio", "risk", "trading"]
+__all__ = ["costs", "flows", "history", "kyc", "market", "portfolio", "risk", "trading"]

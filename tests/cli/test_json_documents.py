@@ -11,12 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 import gearline
+from data_contracts.errors import InputError
+from data_contracts.lake import read_table
 
 RUNS = {
     "market import": "market import {tmp}/closes.csv --format us-close --out {tmp}/market",
     "lab simulate": "lab simulate --market {market} --clients 200 --from 2014-01-01"
     " --to 2014-12-31 --out {tmp}/lake",
     "data check": "data check {lake}",
+    "data docs": "data docs {lake} --out {tmp}/docs",
+    "data import": "data import {tmp}/rates.csv --table rates --out {tmp}/new --market USD:XNYS",
     "features build": "features build {lake} --as-of 2014-10-01 --out {tmp}/features.parquet",
     "reprice": "reprice {demo} --as-of 2020-03-20 --dry-run",
     "decide": "decide {demo}/case.json",
@@ -45,6 +49,11 @@ def leaf_verbs(parser=None, name=""):
 def argv(small_demo, tiny_market, tiny_lake, tmp_path):
     (tmp_path / "closes.csv").write_text(
         "symbol,date,close\nAAPL,2014-07-01,93.52\nAAPL,2014-07-02,93.48\n", "utf-8"
+    )
+    (tmp_path / "rates.csv").write_text(
+        "session,tenor_days,rate_bps,event_at,known_at\n"
+        "2014-07-01,30,525,2014-07-01T20:00Z,2014-07-01T21:00Z\n",
+        "utf-8",
     )
 
     def fill(command, **more):
@@ -227,4 +236,25 @@ def test_a_bad_row_is_found_with_the_documented_keys_and_exit_code_1(
     checked = cli("data", "check", lake, "--json")
     assert checked.code == gearline.FOUND
     assert undocumented("data check", checked.document) == []
-    assert checked.document["by_rule"] == {"sessions: duplicate key": 1}
+    assert checked.document["by_rule"] == {"sessions.key_unique": 1}
+
+
+def test_a_simulated_lake_keeps_every_rule(tiny_lake, cli):
+    checked = cli("data", "check", tiny_lake, "--json")
+    assert checked.code == gearline.DONE
+    assert checked.document["by_rule"] == {}
+    assert checked.document["stopped"] == []
+
+
+def test_a_stopped_lake_is_found_by_the_check_and_refused_by_what_decides(tiny_lake, tmp_path, cli):
+    lake = shutil.copytree(tiny_lake, tmp_path / "copy")
+    path = lake / "bars" / "part-0.parquet"
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("close")
+    zero = pc.multiply(table["close"], 0).cast(table["close"].type)
+    pq.write_table(table.set_column(place, table.schema.field(place), zero), path)
+    checked = cli("data", "check", lake, "--json")
+    assert checked.code == gearline.FOUND
+    assert "bars.close_gt_0" in checked.document["stopped"][0]
+    with pytest.raises(InputError, match="was stopped by its last check: table bars"):
+        read_table(lake, "balances")

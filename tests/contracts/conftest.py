@@ -12,6 +12,7 @@ import pytest
 
 from data_contracts.columns import Column, Table
 from data_contracts.lake import LakeInfo, create_lake
+from data_contracts.tables import TABLES
 
 Row = dict[str, Any]
 DAY = dt.timedelta(days=1)
@@ -78,5 +79,41 @@ def plant() -> Callable[[Path, Table, pa.Table], Path]:
         folder.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, folder / "part-0.parquet")
         return folder / "part-0.parquet"
+
+    return write
+
+
+ROWS = 200
+CONSISTENT: dict[str, Row] = {
+    "trades": {"side": "buy"},
+    "positions": {"to_session": None, "quantity_shares": 2},
+    "balances": {"cash_amt": Decimal(0)},
+    "bars": {"suspended": False},
+    "sessions": {"mic": "XNYS"},
+}
+"""What makes the rows of all tables agree: account k pays in 1, borrows 1 and buys 2 for 1 each."""
+
+
+@pytest.fixture(scope="session")
+def consistent_rows(good_rows) -> Callable[[], dict[str, list[Row]]]:
+    """``consistent_rows()``: 200 rows of every table that together keep every rule."""
+
+    def build() -> dict[str, list[Row]]:
+        return {
+            name: [row | CONSISTENT.get(name, {}) for row in good_rows(spec, ROWS)]
+            for name, spec in TABLES.items()
+        }
+
+    return build
+
+
+@pytest.fixture
+def write_rows(lake: Path, plant, as_table) -> Callable[[dict[str, list[Row]]], Path]:
+    """``write_rows(tables)``: the empty lake with these rows, past all checks."""
+
+    def write(tables: dict[str, list[Row]]) -> Path:
+        for name, rows in tables.items():
+            plant(lake, TABLES[name], as_table(TABLES[name], rows))
+        return lake
 
     return write

@@ -1,13 +1,15 @@
 """One declaration of a table gives its Arrow schema, its DDL and its page."""
 
 import json
+import re
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from data_contracts.columns import Comparison
-from data_contracts.documentation import ddl_script, tables_markdown
+from data_contracts.documentation import contracts_markdown, ddl_script, tables_markdown
+from data_contracts.quality.rules import rules_of
 from data_contracts.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +44,30 @@ def test_the_tables_are_the_frozen_ones():
 def test_the_page_of_the_tables_is_the_generated_one():
     page = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
     assert page == tables_markdown(), "write tables_markdown() to docs/tables.md"
+
+
+def test_the_page_of_the_rules_is_the_generated_one():
+    page = (ROOT / "docs" / "contracts.md").read_text(encoding="utf-8")
+    assert page == contracts_markdown(), "write contracts_markdown() to docs/contracts.md"
+
+
+def test_every_rule_has_a_name_of_its_own_both_texts_and_a_way_out():
+    names = [rule.name for name in TABLES for rule in rules_of(name)]
+    assert len(names) == len(set(names))
+    for name in TABLES:
+        for rule in rules_of(name):
+            assert re.fullmatch(r"[a-z_]+\.[a-z0-9_]+", rule.name)
+            assert rule.name.startswith(f"{rule.table}.")
+            assert all((rule.en, rule.zh, rule.way_out, rule.way_out_zh))
+            assert set(rule.columns) <= {c.name for c in TABLES[name].columns}
+            assert set(rule.needs) <= set(TABLES)
+
+
+def test_a_reference_names_a_table_with_that_column():
+    for spec in TABLES.values():
+        for column in spec.columns:
+            if column.references is not None:
+                assert TABLES[column.references].column(column.name).kind == column.kind
 
 
 def test_the_page_names_every_column_with_its_meaning_in_both_languages():

@@ -17,11 +17,13 @@ from data_contracts.errors import InputError
 from data_contracts.units import NULL
 from features.book import BookAsOf
 from features.calendar import cut_off
-from features.declare import FAMILIES, GROUPS, Feature, feature
+from features.catalogue import BESIDE, CATALOGUE
+from features.declare import FAMILIES, GROUPS, REGISTRY, Feature, feature
 from features.dictionary import dictionary_markdown
 from features.sets import (
     APPLICATION,
     BEHAVIOURAL,
+    BEHAVIOURAL_2,
     FEATURE_SETS,
     FeatureSet,
     feature_set,
@@ -46,7 +48,7 @@ def book_of(clients: int) -> BookAsOf:
     return cast(BookAsOf, _Clients(clients))
 
 
-@pytest.mark.parametrize("f", BEHAVIOURAL.features, ids=lambda f: f.name)
+@pytest.mark.parametrize("f", BEHAVIOURAL_2.features, ids=lambda f: f.name)
 def test_every_feature_states_what_it_is(f: Feature) -> None:
     assert re.fullmatch(r"[a-z][a-z0-9_]+", f.name)
     assert f.direction in (-1, 0, 1)
@@ -150,10 +152,29 @@ def test_no_feature_code_names_a_protected_attribute_or_a_direct_identifier() ->
 
 def test_the_dictionary_lists_every_feature_and_the_docs_page_equals_it() -> None:
     page = dictionary_markdown()
-    for f in BEHAVIOURAL.features:
+    for f in BEHAVIOURAL_2.features:
         assert f"## {f.name}\n" in page
         assert f.description in page
     assert (ROOT.parent / "docs" / "features.md").read_text("utf-8") == page
+
+
+def test_the_first_version_of_the_sets_keeps_its_hash_because_decisions_hold_it() -> None:
+    assert {s.label: feature_set_sha256(s)[:16] for s in (APPLICATION, BEHAVIOURAL)} == {
+        "application/1": "98740a6f0243fcf1",
+        "behavioural/1": "0d3d3183d9d4035a",
+    }
+
+
+def test_the_second_version_begins_with_the_first_and_holds_every_feature() -> None:
+    assert BEHAVIOURAL_2.names[: len(BEHAVIOURAL.names)] == BEHAVIOURAL.names
+    assert set(BEHAVIOURAL_2.names) == set(REGISTRY)
+
+
+def test_the_catalogue_has_thirty_items_each_with_features_or_a_reason() -> None:
+    assert [item.number for item in CATALOGUE] == list(range(1, 31))
+    assert all(item.features or item.skipped for item in CATALOGUE)
+    named = {name for item in CATALOGUE for name in item.features} | set(BESIDE)
+    assert named == set(BEHAVIOURAL_2.names)
 
 
 def test_the_cut_off_is_18_00_in_the_market_through_summer_time() -> None:

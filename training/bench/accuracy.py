@@ -31,6 +31,7 @@ Stages = Callable[[str, int, int], None]
 Answer = tuple[int, dict[str, Any], str]
 
 FOLDS: Final = 5
+MINUTES: Final = 10.0
 ROWS_A_MINUTE: Final = 500
 LEAST_ROWS: Final = 2000
 OURS: Final = "ours_frozen"
@@ -210,7 +211,8 @@ def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``bench accuracy``."""
     if arguments.data is None:
         raise InputError("bench accuracy needs --data DIR, a folder with one sub-folder a set")
-    document = accuracy(arguments.data, arguments.minutes, arguments.seed, stages)
+    minutes = MINUTES if arguments.minutes is None else arguments.minutes
+    document = accuracy(arguments.data, minutes, arguments.seed, stages)
     lines = [f"{'set':<18}{'model':<13}{'AUC':>8}{'+-':>8}{'log-loss':>10}{'s':>8}"]
     for r in document["sets"]:
         numbers = [r["auc"], r["auc_se"], r["log_loss"]]
