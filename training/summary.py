@@ -17,8 +17,7 @@ from features.asof import BookHistory
 from models.margin.cap import CAP_TERMS
 from models.price.rate import RATE_COMPONENTS
 from training.evaluate import auc, somers_d
-from training.labels import HORIZON_SESSIONS, Outcomes, default_labels
-from training.sample import cluster_numbers
+from training.labels import HORIZON_SESSIONS, Outcomes, cohort_of, default_within
 from training.train import Trained
 
 TIER_ORDER = ("1", "2", "3", "4", "5", "6", "7", "D")
@@ -50,9 +49,10 @@ def judge(
     for day in sorted(set(decisions["as_of"].to_pylist())):
         for history in histories:
             book = history.as_of(day)
-            long = default_labels(outcomes, book, trained.split.horizon)
-            short = default_labels(outcomes, book, HORIZON_SESSIONS)
-            cluster = cluster_numbers(list(book.related_group), book.client_ids)
+            cohort = cohort_of(outcomes, book)
+            long = default_within(outcomes, cohort, trained.split.horizon).label
+            short = default_within(outcomes, cohort, HORIZON_SESSIONS).label
+            cluster = outcomes.cluster[cohort.client]
             for k, client in enumerate(book.client_ids):
                 known[day, client] = (int(long[k]), int(short[k]), int(cluster[k]))
     rows = np.array(

@@ -10,7 +10,7 @@ import numpy as np
 
 from data_contracts.canonical import sha256_hex
 from data_contracts.errors import InputError
-from data_contracts.units import LOG_ODDS_ONE, BoolArray, FloatArray, IntArray
+from data_contracts.units import LOG_ODDS_ONE, BoolArray, IntArray
 from features.asof import BookHistory
 from features.panel import PricePanel
 from features.sets import BEHAVIOURAL, FeatureSet, feature_set_sha256
@@ -21,14 +21,10 @@ from models.scorer.tables import AdditiveTables
 from training.calibrate import CalibrationSample, calibrate, tier_edges
 from training.evaluate import auc
 from training.fit import LEAST_POSITIVES, check_against_shap, fit_default_60
-from training.labels import HORIZON_SESSIONS, YEAR_SESSIONS, Outcomes
-from training.sample import Sample, as_of_rows, build_sample
+from training.labels import YEAR_SESSIONS, Outcomes
+from training.sample import Sample, build_sample
+from training.splits import Split, plan_split, stops
 
-TRAIN_SHARE: Final = 0.53
-"""Share of the period before the cut; on the 2006-2022 sample it leaves eight market years to learn from."""
-LONG_PERIOD_SESSIONS: Final = 8 * YEAR_SESSIONS
-CALIBRATION_SHARE: Final = 0.35
-STOP_SHARE: Final = 0.15
 SHAP_ROWS: Final = 200
 SHAP_REFERENCE: Final = 100
 REFERENCE_ROWS: Final = 5000
@@ -37,57 +33,10 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Split:
-    """Which as-of rows teach and which judge.
-
-    Attributes
-    ----------
-    train_rows, test_rows : panel rows, ascending; the labels of every training row end before the
-        first test row, where the split is out of time
-    horizon : sessions of the label that the test rows are judged on
-    kind : ``out-of-time``, or ``by-client`` where the training period holds too few defaults
-    """
-
-    train_rows: tuple[int, ...]
-    test_rows: tuple[int, ...]
-    horizon: int
-    kind: str
-
-
-def plan_split(panel: PricePanel, first: int, last: int) -> Split:
-    """Training and test as-of sessions of a period, purged by the longest label that is used.
-
-    Raises
-    ------
-    InputError
-        If the period is too short to hold a training label, a gap and a test label.
-    """
-    sessions = last - first + 1
-    long_period = sessions >= LONG_PERIOD_SESSIONS
-    horizon = YEAR_SESSIONS if long_period else HORIZON_SESSIONS
-    step = 20 if long_period else 5
-    warm_up = 60 if long_period else 10
-    cut = first + int(sessions * TRAIN_SHARE)
-    train = as_of_rows(panel, first + warm_up, cut - horizon - 1, step)
-    test = as_of_rows(panel, cut, last - horizon - 1, HORIZON_SESSIONS if long_period else 10)
-    if not train or not test:
-        raise InputError(
-            f"{sessions} sessions are too few to train and test on labels of {horizon} sessions;"
-            " take a longer period"
-        )
-    return Split(tuple(train), tuple(test), horizon, "out-of-time")
-
-
-def _part(cluster: IntArray) -> FloatArray:
-    """A number in [0, 1) for each cluster, the same on every machine."""
-    return np.asarray((cluster % 1_000_003) / 1_000_003, dtype=np.float64)
-
-
-@dataclass(frozen=True)
 class Trained:
     """A bundle with what is known about how good it is.
 
-    ``test_clients`` says which clusters may be judged (all but those that taught, in a by-client split).
+    ``may_judge`` says which clusters may be judged (all but those that taught, in a by-client split).
     """
 
     bundle: Bundle
@@ -96,9 +45,7 @@ class Trained:
 
     def may_judge(self, cluster: IntArray) -> BoolArray:
         """Rows that the scorer has not learnt from."""
-        if self.split.kind == "out-of-time":
-            return np.ones(len(cluster), dtype=bool)
-        return _part(cluster) < 0.5
+        return self.split.judges(cluster)
 
 
 def _reference(sample: Sample) -> IntArray:
@@ -113,8 +60,7 @@ def _fit(
 ) -> tuple[AdditiveTables, dict[str, Any], IntArray]:
     known = sample.default_60 >= 0
     learn = sample.take(known)
-    part = _part(learn.cluster // 7)
-    stop = part < STOP_SHARE
+    stop = stops(learn.cluster)
     if int(learn.default_60[stop].sum()) == 0:
         raise InputError(
             "no default among the clients that end the boosting; simulate more clients"
@@ -164,15 +110,13 @@ def train(
     step = (lambda done, of: progress("features", done, of)) if progress else None
     sample = build_sample(histories, outcomes, split.train_rows, feature_set, step)
     # clients that calibrate never teach
-    holds_out = _part(sample.cluster) < CALIBRATION_SHARE
+    holds_out = split.calibrates(sample.cluster)
     if int((sample.default_60[~holds_out] == 1).sum()) < 2 * LEAST_POSITIVES:
         # too few defaults before the cut: learn from other clients of the whole period, and say so
-        split = Split(
-            (*split.train_rows, *split.test_rows), split.test_rows, split.horizon, "by-client"
-        )
+        split = split.by_client()
         sample = build_sample(histories, outcomes, split.train_rows, feature_set, step)
-        sample = sample.take(_part(sample.cluster) >= 0.5)
-        holds_out = _part(sample.cluster) < 0.5 + CALIBRATION_SHARE / 2
+        sample = sample.take(split.learns(sample.cluster))
+        holds_out = split.calibrates(sample.cluster)
     if progress:
         progress("fit", 0, 2)
     tables, report, reference = _fit(sample.take(~holds_out), feature_set, seed)
@@ -221,6 +165,7 @@ def train(
         "test_first": str(panel.sessions[split.test_rows[0]]),
         "test_last": str(panel.sessions[split.test_rows[-1]]),
         "horizon_sessions": split.horizon,
+        "embargo_sessions": split.embargo,
         "auc_calibration_clients": auc(score[known], kept.default_60[known]),
         "calibration_method": calibration.method,
         "market_years": calibration.market_years,
