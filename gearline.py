@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from data_contracts.errors import InputError
+from training.verbs import add_training_verbs
 
 __version__ = "0.1.0"
 
@@ -88,110 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gearline {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    _add_training_verbs(verbs)
+    add_training_verbs(verbs, _verb, _group)
     _add_serving_verbs(verbs)
     return parser
-
-
-def _add_training_verbs(verbs: Any) -> None:
-    text = "simulate clients on real prices, score, cap, price, explain, log, report"
-    example = "gearline demo --clients 5000 --seed 7 --json"
-    add = _verb(verbs, "demo", "gearline:run_demo", text, example, seed=True).add_argument
-    add("--clients", type=int, default=2500, help="simulated clients (default 2500)")
-    add("--policy", choices=("us", "cn"), default="us", help="policy pack (default us)")
-    add("--market", type=Path, help="a market folder from `gearline market import`")
-    text = f"folder to write (default {DEFAULT_LAKE})"
-    add("--out", type=Path, default=Path(DEFAULT_LAKE), help=text)
-
-    text = "turn daily files into a market folder"
-    example = "gearline market import ashare_2014.parquet --format ashare-daily --out market-cn"
-    group = _group(verbs, "market", "bring prices into contract form", example)
-    run = "data_contracts.commands:run_import"
-    add = _verb(group, "import", run, text, example).add_argument
-    add("files", type=Path, nargs="+", metavar="FILE", help="Parquet or CSV files of one format")
-    add("--format", required=True, help="ashare-daily, us-daily, us-close or cn-shibor")
-    add("--out", type=Path, required=True, help="market folder; a second import merges into it")
-
-    text, run = "simulate a book of margin clients on a market", "training.commands:run_simulate"
-    example = (
-        "gearline lab simulate --market market-cn --clients 2000"
-        " --from 2014-07-01 --to 2015-07-31 --out lake"
-    )
-    group = _group(verbs, "lab", "the market laboratory", example)
-    add = _verb(group, "simulate", run, text, example, seed=True).add_argument
-    add("--market", type=Path, required=True, help="market folder")
-    add("--clients", type=int, default=2500, help="simulated clients (default 2500)")
-    add("--from", dest="first", required=True, help="first day, YYYY-MM-DD")
-    add("--to", dest="last", required=True, help="last day, YYYY-MM-DD")
-    add("--policy", choices=("us", "cn"), help="policy pack (default: the market's currency)")
-    add("--out", type=Path, required=True, help="lake folder to write")
-
-    from data_contracts.commands import add_data_verbs
-
-    example = "gearline data check out/demo"
-    group = _group(verbs, "data", "bring tables in, check them, document them", example)
-    add_data_verbs(lambda *about: _verb(group, *about))
-
-    text = "the quantised features of every client as of a session"
-    example = "gearline features build out/demo --as-of 2020-03-20 --out features.parquet"
-    group = _group(verbs, "features", "features as of a session", example)
-    add = _verb(group, "build", "training.commands:run_features", text, example).add_argument
-    add("lake", type=Path, metavar="LAKE", help="the data folder")
-    add("--as-of", required=True, help="session, YYYY-MM-DD; its 18:00 cut-off holds")
-    text = "feature set (default behavioural/1); flows/1 is built from fills alone, at any scale"
-    add("--set", default="behavioural/1", help=text)
-    text = "session whose state to go on from, for flows/1; without it everything is built"
-    add("--since", metavar="T0", help=text)
-    add("--out", type=Path, required=True, help="Parquet file to write")
-
-    text, example = "fit a scorer on a lake", "gearline train out/demo --out bundle-2"
-    add = _verb(
-        verbs, "train", "training.commands:run_train", text, example, seed=True
-    ).add_argument
-    add("lake", type=Path, metavar="LAKE", help="the data folder")
-    add("--from", dest="first", help="first day (default: the first account)")
-    add("--to", dest="last", help="last day (default: the last session)")
-    add("--out", type=Path, required=True, help="bundle folder to write")
-    add("--mlflow", type=Path, metavar="FOLDER", help="also log the run to MLflow in this folder")
-
-    _add_table_verbs(verbs)
-
-    text = "measure against what you would use instead"
-    example = "gearline bench explain --json"
-    add = _verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
-    add("name", metavar="NAME", help="accuracy, explain or features")
-    add("--rows", type=int, default=200_000, help="rows to explain (default 200000)")
-    add("--features", type=int, default=60, help="features of the model (default 60)")
-    add("--data", type=Path, metavar="DIR", help="accuracy: folder of the credit sets")
-    add("--trades", type=int, help="features: trades of the lake made (default 5000000)")
-    add("--clients", type=int, help="features: clients of the lake made (default 1 to 100 trades)")
-    add("--minutes", type=float, help="about how long it may take")
-
-
-def _add_table_verbs(verbs: Any) -> None:
-    text = "fit a scorer on any labelled CSV or Parquet"
-    example = "gearline fit loans.csv --target default --monotone income:-,debt:+ --out bundle"
-    add = _verb(verbs, "fit", "training.table_fit:run_fit", text, example, seed=True).add_argument
-    add("table", type=Path, metavar="TABLE", help="CSV or Parquet with one row a case")
-    add("--target", required=True, metavar="COL", help="column of the outcome, two values")
-    add("--positive", metavar="V", help="its value that is the event (default 1)")
-    add("--group", metavar="COL", help="rows of one group are never divided")
-    add("--categorical", metavar="A,B", help="numbers that are categories; text always is one")
-    add("--monotone", metavar="A:+,B:-", help="directions: + if a higher value is riskier")
-    text = "codes of a number that are no numbers; repeat for more"
-    add("--special", action="append", metavar="A:-7,-8", help=text)
-    add("--drop", metavar="A,B", help="columns to leave out")
-    add("--tune", type=int, metavar="N", help="search the recipe in N trials (needs optuna)")
-    add("--mlflow", type=Path, metavar="FOLDER", help="also log the run to MLflow in this folder")
-    add("--out", type=Path, required=True, help="bundle folder to write")
-
-    text = "score any CSV or Parquet with a fitted bundle"
-    example = "gearline score bundle new.csv --out scores.csv --explain"
-    add = _verb(verbs, "score", "training.table_score:run_score", text, example).add_argument
-    add("bundle", type=Path, metavar="BUNDLE", help="folder from `gearline fit`")
-    add("table", type=Path, metavar="TABLE", help="CSV or Parquet with the features")
-    add("--out", type=Path, required=True, help="CSV or Parquet file to write")
-    add("--explain", action="store_true", help="also each feature's part of the log-odds")
 
 
 def _add_serving_verbs(verbs: Any) -> None:

@@ -217,9 +217,17 @@ def write_shared(root: Path, name: str, columns: Mapping[str, Any]) -> int:
 
 
 def write_bucketed(
-    root: Path, name: str, columns: Mapping[str, Any], bucket: IntArray, buckets: int
+    root: Path,
+    name: str,
+    columns: Mapping[str, Any],
+    bucket: IntArray,
+    buckets: int,
+    *,
+    part: int = 0,
 ) -> int:
     """Write a clients' table split by each row's bucket; row order inside a bucket is kept.
+
+    ``part`` numbers the file inside each bucket, for a book that is written block by block.
 
     Raises
     ------
@@ -232,9 +240,13 @@ def write_bucketed(
             f"table {name}: {len(bucket)} buckets for {table.num_rows} rows, each from 0 to"
             f" {buckets - 1}; take them from bucket_of"
         )
-    for number in range(buckets):
-        chosen = table.take(pa.array(np.flatnonzero(bucket == number)))
-        write_parquet(root / name / f"bucket={number:03d}" / "part-0.parquet", chosen)
+    table = table.take(pa.array(np.argsort(bucket, kind="stable")))
+    counts = np.bincount(bucket, minlength=buckets)
+    start = 0
+    for number, count in enumerate(counts.tolist()):
+        path = root / name / f"bucket={number:03d}" / f"part-{part}.parquet"
+        write_parquet(path, table.slice(start, count))
+        start += count
     return int(table.num_rows)
 
 

@@ -1,10 +1,9 @@
-"""The verbs of the training side: simulate, features build, train."""
+"""The verbs of the training side: lab simulate, lab fit, features build, train."""
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from features.build import build_frame
 from features.panel import load_panel
 from features.sets import FLOWS, feature_set
 from models.policy import PACK_NAMES, Pack, load_pack
-from training.lab import simulate, write_lake
+from training.lab.fit import fit_strengths, write_strengths
+from training.lab.run import GENERATED, market_folder, run_book
 from training.labels import load_outcomes
 from training.lender import margin_rules
 from training.train import train
@@ -58,41 +58,53 @@ def _check_lake_to_write(out: Path) -> None:
 def run_simulate(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``lab simulate``."""
     first, last = parse_day(arguments.first, "--from"), parse_day(arguments.last, "--to")
-    pack = pack_of(lake_info(arguments.market).currency, arguments.policy)
-    if arguments.out.resolve() != arguments.market.resolve():  # which write_lake refuses
+    generated = arguments.market.startswith(GENERATED)
+    if generated or arguments.out.resolve() != Path(arguments.market).resolve():
         _check_lake_to_write(arguments.out)
+    stages("market", 0, 1)
+    with market_folder(
+        arguments.market, arguments.out, first, last, source=arguments.source, names=arguments.names
+    ) as market:
+        info, panel = lake_info(market), load_panel(market)
+        stages("market", 1, 1)
+        impact = arguments.impact
+        if impact is None:
+            impact = 1.0 if generated and bool((panel.volume_shares > 0).any()) else 0.0
+        run = run_book(
+            panel,
+            margin_rules(pack_of(info.currency, arguments.policy), panel),
+            market,
+            arguments.out,
+            clients=arguments.clients,
+            seed=arguments.seed,
+            first=first,
+            last=last,
+            impact=impact,
+            behaviour=arguments.behaviour,
+            threads=arguments.threads,
+            stages=stages,
+        )
+    return 0, run.as_dict(), run.text()
+
+
+def run_fit_strengths(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``lab fit``."""
     panel = load_panel(arguments.market)
-    started = time.perf_counter()
-    book = simulate(
+    found = fit_strengths(
         panel,
-        margin_rules(pack, panel),
-        clients=arguments.clients,
+        margin_rules(pack_of(panel.currency, None), panel),
+        arguments.market,
         seed=arguments.seed,
-        first=first,
-        last=last,
+        clients=arguments.clients,
         threads=arguments.threads,
-        progress=lambda done, total: stages("simulate", done, total),
+        progress=lambda done, total: stages("fit", done, total),
     )
-    engine = time.perf_counter() - started
-    stages("write", 0, 1)
-    buckets = min(256, max(4, arguments.clients // 5000))
-    rows = write_lake(book, panel, arguments.market, arguments.out, buckets=buckets)
-    stages("write", 1, 1)
-    spent = time.perf_counter() - started
-    document = {
-        "clients": arguments.clients,
-        "sessions": book.last - book.first + 1,
-        "client_sessions": book.client_sessions,
-        "client_sessions_per_second": round(book.client_sessions / engine),
-        "with_tables_per_second": round(book.client_sessions / spent),
-        "rows": rows,
-        "out": str(arguments.out),
-    }
-    text = (
-        f"{arguments.clients:,} clients lived {book.client_sessions:,} client-sessions;"
-        f" lake written to {arguments.out}\n" + "\n".join(f"  {k}: {v:,}" for k, v in rows.items())
-    )
-    return 0, document, text
+    write_strengths(panel.currency, found, arguments.out)
+    document = {**found.as_dict(), "currency": panel.currency, "out": str(arguments.out)}
+    lines = [f"  {name}: {value:.6g}" for name, value in found.achieved.items()]
+    scales = ", ".join(f"{k} {v:g}" for k, v in document["strengths"].items())
+    text = "\n".join([f"strengths of {panel.currency}: {scales}", *lines])
+    return 0, document, f"{text}\nwritten to {arguments.out}"
 
 
 def _flows(arguments: argparse.Namespace, day: dt.date, stages: Stages) -> FeatureFrame:

@@ -19,7 +19,7 @@ from features.asof import BookHistory
 from features.panel import PricePanel, load_panel
 from features.sets import BEHAVIOURAL
 from models.policy import Pack, load_pack
-from training.lab import MAX_CLIENTS, simulate, write_lake
+from training.lab import MAX_CLIENTS, buckets_for, simulate, write_lake
 from training.labels import Outcomes, load_outcomes
 from training.lender import margin_rules
 from training.report import write_report
@@ -30,8 +30,6 @@ MARKER: Final = "demo.json"
 SAMPLE_FIRST: Final = np.datetime64("2006-01-03")
 BUNDLE_FOLDER: Final = "bundle"
 LEAST_CLIENTS: Final = 200
-DEMO_BUCKETS: Final = 4
-CLIENTS_A_BUCKET: Final = 5000
 
 Stages = Callable[[str, int, int], None]
 
@@ -170,7 +168,7 @@ def prepare_demo(
         progress=lambda done, total: stages("simulate", done, total),
     )
     stages("write", 0, 1)
-    buckets = min(256, max(DEMO_BUCKETS, clients // CLIENTS_A_BUCKET))
+    buckets = buckets_for(clients)
     write_lake(book, panel, source, out, buckets=buckets)
     if market is None:
         shutil.rmtree(source)

@@ -52,7 +52,9 @@ def live(*arguments):
     print("living", flush=True)
     time.sleep(0.01)
 
-simulate.live = live
+simulate.compile_engine = lambda stage: None
+simulate._live = live
+importlib.import_module("training.lab.run").compile_engine = lambda stage: None
 sys.exit(gearline.main(sys.argv[1:]))
 """
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from data_contracts.importers import write_sample_market
 from data_contracts.units import NULL
-from features.panel import PricePanel
-from training.lab import LabBook, simulate
+from features.panel import PricePanel, load_panel
+from tests.lab.markets import DAY, rough_panel, write_market
+from training.lab import LabBook, simulate, write_lake
+from training.lab.generated import GeneratedMarket, generate_traced
 from training.lab.rules import MarginRules, cn_rules, reg_t_rules
 
 SESSIONS, NAMES = 420, 14
@@ -96,3 +100,48 @@ def run_lab(lab_market: tuple[PricePanel, MarginRules]) -> Callable[..., LabBook
 @pytest.fixture(scope="session")
 def lab_book(run_lab: Callable[..., LabBook]) -> LabBook:
     return run_lab()
+
+
+@pytest.fixture(scope="session")
+def lab_folder(
+    lab_market: tuple[PricePanel, MarginRules], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The laboratory's market as a folder."""
+    folder = tmp_path_factory.mktemp("lab") / "market"
+    write_market(lab_market[0], folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lab_lake(
+    lab_book: LabBook,
+    lab_market: tuple[PricePanel, MarginRules],
+    lab_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The book as a lake."""
+    out = tmp_path_factory.mktemp("book") / "lake"
+    write_lake(lab_book, lab_market[0], lab_folder, out, buckets=4)
+    return out
+
+
+@pytest.fixture(scope="session")
+def rough() -> PricePanel:
+    return rough_panel()
+
+
+@pytest.fixture(scope="session")
+def made(rough: PricePanel) -> GeneratedMarket:
+    return generate_traced(rough, 7, sessions=12_000, first_day=DAY)
+
+
+@pytest.fixture(scope="session")
+def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample") / "market"
+    write_sample_market(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample(sample_folder: Path) -> PricePanel:
+    return load_panel(sample_folder)

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.columns import TABLES
 from data_contracts.errors import InputError
 from data_contracts.lake import (
-    LakeInfo,
-    bucket_of,
-    create_lake,
     latest_versions,
-    read_table,
     to_arrow,
 )
 from features.panel import PricePanel
-from training.lab import LabBook, MarginRules, write_lake
+from training.lab import LabBook, MarginRules
 from training.lab.behaviour import PARAMETERS
-from training.lab.calibration import calibration
 from training.lab.market import tradable
 from training.lab.random import client_key, normal, uniform
 from training.lab.rules import cn_rules, reg_t_rules
@@ -286,11 +278,11 @@ def test_more_clients_change_no_earlier_client(
         assert arrow(lab_book, name).filter(kept).equals(arrow(few, name)), name
 
 
+@pytest.mark.parametrize("cut", [262, 300])
 def test_prices_after_a_day_change_no_row_that_happened_before(
-    run_lab: Callable[..., LabBook], lab_book: LabBook, lab_market: Market
+    cut: int, run_lab: Callable[..., LabBook], lab_book: LabBook, lab_market: Market
 ) -> None:
     panel = lab_market[0]
-    cut = 262
     close, pre = panel.close.copy(), panel.pre_close.copy()
     later = close[cut:] > 0
     close[cut:][later] = close[cut:][later] * 8 // 1000 * 100
@@ -337,28 +329,6 @@ def test_no_outcome_rate_is_a_parameter() -> None:
     assert not [p for p in PARAMETERS if "default" in p or "call" in p or "loss" in p]
 
 
-def test_the_lake_holds_the_book_and_its_market(
-    lab_book: LabBook, lab_market: Market, tmp_path: Path
-) -> None:
-    panel = lab_market[0]
-    market = tmp_path / "market"
-    create_lake(market, LakeInfo(panel.currency, panel.mic, 1, "test"))
-    (market / "sessions").mkdir()
-    (market / "sessions" / "part-0.parquet").write_bytes(b"as it is")
-    out = tmp_path / "lake"
-    write_lake(lab_book, panel, market, out, buckets=8)  # of which nothing may stay
-    written = write_lake(lab_book, panel, market, out, buckets=4)
-    assert read_table(out, "trades").num_rows == written["trades"]
-    assert (out / "sessions" / "part-0.parquet").read_bytes() == b"as it is"
-    assert written["balances"] == lab_book.client_sessions
-    groups = dict(zip(lab_book.client_ids, lab_book.group_ids, strict=True))
-    for bucket in range(4):
-        for client in set(read_table(out, "trades", bucket=bucket)["client_id"].to_pylist()):
-            assert bucket_of(client, groups[client], 4) == bucket
-    truth = pq.read_table(out / "truth" / "clients.parquet")
-    assert truth["client_id"].to_pylist() == list(lab_book.client_ids)
-
-
 def test_bad_input_names_the_rule(run_lab: Callable[..., LabBook]) -> None:
     with pytest.raises(InputError, match="a book has 1 to 1000000 clients, not 0"):
         run_lab(clients=0)
@@ -378,31 +348,3 @@ def test_random_numbers_are_uniform_normal_and_independent_of_order() -> None:
     assert len(np.unique(u)) == len(u)
     assert 0.0 < u.min() < u.max() < 1.0
     assert uniform(np.uint64(keys[7]), 11, 5) == u[7 * 320 + 11 * 8 + 5]
-
-
-def test_the_calibration_counts_defaults_as_a_plain_loop_does(lab_book: LabBook) -> None:
-    found = {c.quantity: c.achieved for c in calibration(lab_book)}
-    days = [row["session"] for row in rows(lab_book, "firm_state")]
-    failed = defaultdict(list)
-    kinds: dict[str, int] = defaultdict(int)
-    for row in rows(lab_book, "margin_events"):
-        kinds[row["kind"]] += 1
-        if row["kind"] == "default":
-            failed[row["account_id"]].append(days.index(row["event_at"].date()))
-    labels = []
-    for row in rows(lab_book, "balances"):
-        s = days.index(row["session"])
-        if s % 20 == 0 and s < len(days) - 60 and row["debt_amt"] > 0:
-            labels.append(any(s < t <= s + 60 for t in failed[row["account_id"]]))
-    assert found["default_60_of_debtors"] == pytest.approx(np.mean(labels))
-    assert found["calls_per_default"] == pytest.approx(kinds["call"] / kinds["default"])
-
-
-@pytest.mark.long
-def test_a_book_is_simulated_fast_enough(
-    run_lab: Callable[..., LabBook], lab_book: LabBook
-) -> None:
-    start = time.process_time()
-    book = run_lab(clients=3000)
-    rate = book.client_sessions / (time.process_time() - start)
-    assert rate > 150_000  # a bound for a loaded machine; about a million on a quiet core

@@ -1,4 +1,4 @@
-"""One client's life, session by session: the compiled kernel of the laboratory.
+"""Clients' lives, session by session: the compiled kernel of the laboratory.
 
 Order of a session: corporate actions and interest, then once a month saving and mood, then the
 margin lines at the close, then what the client does, then what is put out.
@@ -6,7 +6,7 @@ margin lines at the close, then what the client does, then what is put out.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,33 +15,44 @@ from training.lab import behaviour as b
 from training.lab.behaviour import change_of_mood, look, settle_in
 from training.lab.compiled import compiled
 from training.lab.lending import accrue, mature, pay_interest
+from training.lab.margin_lines import (
+    CALLED,
+    CLOSED,
+    CLOSING,
+    DEADLINE,
+    EQUITY_BEFORE,
+    FAILED,
+    FAR,
+    FORCING_FROM,
+    NEXT_KYC,
+    NO_LOANS_UNTIL,
+    REPLY_AT,
+    WARNED,
+    lines,
+    lose,
+)
 from training.lab.market import SELLABLE, Market
 from training.lab.mechanics import (
     ACCRUED,
-    CALL,
+    ADD_ON,
     CASH,
-    CASH_CURE,
     CHANGED,
     CN,
     CURE,
     DEBT,
-    DEFAULT,
     DEPOSIT,
     EVENTS,
-    FORCED_COST,
-    FORCED_SALE,
     HOLDINGS,
     LOANS,
     MAX_HOLDINGS,
     MAX_LOANS,
+    MOST_LEVERAGE,
     RATE,
     REG_T,
     SHARES,
-    SHORTFALL,
     SYMBOL,
-    WARN,
+    WHO,
     WITHDRAWAL,
-    WRITE_OFF,
     Logs,
     Terms,
     gone,
@@ -52,32 +63,56 @@ from training.lab.mechanics import (
     worth,
 )
 from training.lab.output import put_session
-from training.lab.random import uniform
+from training.lab.random import client_key, uniform
 
-FAR = 1 << 40
 SETTLING_SESSIONS = 15
-RESTRICTED_SESSIONS = 60
-"""After a default no new borrowing for about a quarter."""
 WITHDRAWAL_LINE = 3_000_000
-
-# The margin state of an account.
-DEADLINE, REPLY_AT, REPLY_BY, CALLED, FORCING_FROM, WARNED, FAILED, NO_LOANS_UNTIL, CLOSING = range(
-    9
-)
+GROUPS_FROM = 1 << 40
+"""Numbers of related groups in the random stream, beyond those of clients."""
 
 
-@compiled
-def ratio_of(assets: int, debt: int) -> int:
-    """Assets over debt in 1e-6; very large without debt."""
-    return FAR if debt <= 0 else assets * 1_000_000 // debt
+class State(NamedTuple):
+    """All that a book of n clients carries from one session to the next; rows by client.
+
+    ``totals`` (n, 8), ``holdings`` (n, 12, 7), ``loans`` (n, 16, 12) and ``margin`` (n, 12) are
+    integers; ``mind`` (n, 10) are floats that are not money of the account.
+    """
+
+    totals: IntArray
+    holdings: IntArray
+    loans: IntArray
+    margin: IntArray
+    mind: FloatArray
 
 
-@compiled
-def to_reach(t: Terms, line: int, assets: int, debt: int) -> int:
-    """Cash that lifts an account to a line: it repays a Reg T loan, in China it is collateral."""
-    if t.kind == REG_T:
-        return int(max(debt - assets * 1_000_000 // line, 0))
-    return int(max((line * debt + 999_999) // 1_000_000 - assets, 0))
+class Clients(NamedTuple):
+    """Who lives: numbers, related groups (-1 for none), parameters, first session, questionnaires.
+
+    ``offer`` holds what the lender offers each: most leverage in 1/1000 (0 for the rules' own) and
+    bps on top of the market's loan rate. ``kyc`` (n, versions, 3) is written: liquid assets, equity,
+    and whether income flows, as seen at each questionnaire.
+    """
+
+    number: IntArray
+    group: IntArray
+    parameters: FloatArray
+    opens: IntArray
+    offer: IntArray
+    kyc_at: IntArray
+    kyc: FloatArray
+
+
+def new_state(clients: int) -> State:
+    """The state of clients who have not begun."""
+    state = State(
+        np.zeros((clients, 8), dtype=np.int64),
+        np.zeros((clients, MAX_HOLDINGS, 7), dtype=np.int64),
+        np.zeros((clients, MAX_LOANS + 4, 12), dtype=np.int64),
+        np.zeros((clients, 12), dtype=np.int64),
+        np.zeros((clients, b.MIND)),
+    )
+    state.margin[:, CLOSED] = -1
+    return state
 
 
 @compiled
@@ -86,6 +121,7 @@ def month(
     t: Terms,
     s: int,
     key: Any,
+    friends: Any,
     p: FloatArray,
     c: FloatArray,
     a: IntArray,
@@ -96,7 +132,7 @@ def month(
     g: IntArray,
 ) -> None:
     """Once a month: income, saving, withdrawals, mood, the wish to close, the new loan rate."""
-    change_of_mood(m, s, key, p, c)
+    change_of_mood(m, s, key, friends, p, c)
     if c[b.SHOCK_LEFT] > 0.5:
         c[b.SHOCK_LEFT] -= 1.0
         c[b.OUTSIDE] = max(c[b.OUTSIDE] - 0.5 * p[b.INCOME], 0.0)
@@ -133,203 +169,149 @@ def month(
         g[CLOSING] = 1
     if t.kind == REG_T:
         for j in range(a[LOANS]):
-            if loan[j, RATE] != m.rate[s]:
-                loan[j, RATE] = m.rate[s]
+            if loan[j, RATE] != m.rate[s] + a[ADD_ON]:
+                loan[j, RATE] = m.rate[s] + a[ADD_ON]
                 loan[j, CHANGED] = 1
     elif c[b.MARGIN_IS_ON] < 0.5:
         repay_all(a, loan, flow)
 
 
 @compiled
-def answer(
-    m: Market,
-    t: Terms,
-    s: int,
-    key: Any,
-    c: FloatArray,
-    a: IntArray,
-    hold: IntArray,
-    loan: IntArray,
-    flow: IntArray,
-    logs: Logs,
-    g: IntArray,
+def begin(
+    s: int, key: Any, p: FloatArray, offer: IntArray, a: IntArray, g: IntArray, c: FloatArray
 ) -> None:
-    """The client answers a call: pays in what is missing, or sells."""
-    debt = a[DEBT] + a[ACCRUED]
-    assets = a[CASH] + worth(m, s, a, hold)
-    cushion = t.call + int(t.call * (0.01 + 0.09 * uniform(key, s, b.D_CUSHION)))
-    need = to_reach(t, cushion, assets, debt) + 100
-    if g[REPLY_BY] == 1 and c[b.OUTSIDE] >= need:
-        a[CASH] += need
-        flow[CASH_CURE] += need
-        c[b.OUTSIDE] -= need
-        if t.kind == REG_T:
-            repay_all(a, loan, flow)
-    else:
-        sell_down(m, t, s, a, hold, loan, flow, logs, cushion, t.cost_bps)
-
-
-@compiled
-def lines(
-    m: Market,
-    t: Terms,
-    s: int,
-    key: Any,
-    p: FloatArray,
-    c: FloatArray,
-    a: IntArray,
-    hold: IntArray,
-    loan: IntArray,
-    flow: IntArray,
-    logs: Logs,
-    g: IntArray,
-) -> int:
-    """The lines at the close: warn, call, answer, cure, default, forced sale, shortfall."""
-    debt = a[DEBT] + a[ACCRUED]
-    ratio = ratio_of(a[CASH] + worth(m, s, a, hold), debt)
-    if g[WARNED] == 1 and ratio >= t.observe:
-        g[WARNED] = 0
-    if ratio < t.warn and g[WARNED] == 0:
-        g[WARNED] = 1
-        put(logs, EVENTS, s, WARN, debt, -1)
-    if g[DEADLINE] >= 0:
-        if ratio < t.call and ratio >= t.force and s >= g[REPLY_AT]:
-            answer(m, t, s, key, c, a, hold, loan, flow, logs, g)
-            debt = a[DEBT] + a[ACCRUED]
-            ratio = ratio_of(a[CASH] + worth(m, s, a, hold), debt)
-        if ratio >= t.call:
-            put(logs, EVENTS, s, CURE, g[CALLED], -1)
-            g[DEADLINE] = -1
-            c[b.SCARE] = 0.6
-        elif s >= g[DEADLINE] or ratio < t.force:
-            put(logs, EVENTS, s, DEFAULT, debt, -1)
-            g[FAILED], g[DEADLINE] = 1, -1
-            g[FORCING_FROM] = s if ratio < t.force else s + 1
-    elif ratio < t.force and g[FAILED] == 0:
-        put(logs, EVENTS, s, DEFAULT, debt, -1)
-        g[FAILED], g[FORCING_FROM] = 1, s
-    elif ratio < t.call and g[FORCING_FROM] == FAR:
-        g[CALLED] = to_reach(t, t.call, a[CASH] + worth(m, s, a, hold), debt)
-        g[DEADLINE] = s + t.deadline
-        put(logs, EVENTS, s, CALL, g[CALLED], g[DEADLINE])
-        g[REPLY_AT] = FAR
-        if uniform(key, s, b.D_REPLY) < p[b.REPLY_CHANCE]:
-            delay = (
-                -np.log(uniform(key, s, b.D_DELAY)) * p[b.REPLY_SESSIONS] * (t.deadline - 1) * 0.8
-            )
-            g[REPLY_AT] = s + 1 + int(delay)
-        g[REPLY_BY] = 1 if uniform(key, s, b.D_MODE) < p[b.CASH_FIRST] else 2
-    if s >= g[FORCING_FROM] or (g[FAILED] == 1 and ratio < t.force):
-        if ratio < t.warn:
-            sold = sell_down(m, t, s, a, hold, loan, flow, logs, t.target, t.cost_bps * FORCED_COST)
-            if sold > 0:
-                put(logs, EVENTS, s, FORCED_SALE, sold, -1)
-            debt = a[DEBT] + a[ACCRUED]
-            ratio = ratio_of(a[CASH] + worth(m, s, a, hold), debt)
-        c[b.SCARE] = 1.0
-        if ratio >= t.target or ratio >= t.warn:
-            g[FORCING_FROM], g[FAILED] = FAR, 0
-            g[NO_LOANS_UNTIL] = s + RESTRICTED_SESSIONS
-            if uniform(key, s, b.D_AFTER) < 0.15:
-                g[CLOSING] = 1
-    return int(ratio)
-
-
-@compiled
-def lose(
-    a: IntArray, hold: IntArray, loan: IntArray, flow: IntArray, logs: Logs, g: IntArray, s: int
-) -> None:
-    """Nothing left to sell and debt left: the lender's loss is booked and the account ends."""
-    left = a[DEBT] + a[ACCRUED] - a[CASH]
-    put(logs, EVENTS, s, SHORTFALL, left, -1)
-    if g[FAILED] == 0:
-        put(logs, EVENTS, s, DEFAULT, a[DEBT] + a[ACCRUED], -1)
-    a[CASH] += left
-    flow[WRITE_OFF] += left
-    repay_all(a, loan, flow)
-    g[CLOSING] = 1
-
-
-@compiled
-def live(
-    m: Market,
-    t: Terms,
-    key: Any,
-    p: FloatArray,
-    opens: int,
-    kyc_at: IntArray,
-    kyc: FloatArray,
-    logs: Logs,
-) -> int:
-    """Live one client from session ``opens``; returns the session of closing, -1 if still open."""
-    a = np.zeros(6, dtype=np.int64)
-    hold = np.zeros((MAX_HOLDINGS, 7), dtype=np.int64)
-    loan = np.zeros((MAX_LOANS + 4, 12), dtype=np.int64)
-    flow = np.zeros(6, dtype=np.int64)
-    c = np.zeros(6)
-    g = np.zeros(9, dtype=np.int64)
+    """The account is opened: first deposit, intended leverage, and whether margin is used."""
     g[DEADLINE], g[FORCING_FROM], g[REPLY_AT] = -1, FAR, FAR
+    c[b.VARIANCE] = b.VARIANCE_AT_FIRST
+    a[MOST_LEVERAGE], a[ADD_ON] = offer[0], offer[1]
+    a[CASH] = int(p[b.START_CASH]) // 100 * 100
     c[b.TARGET], c[b.OUTSIDE] = p[b.LEVERAGE], p[b.LIQUID]
     often = p[b.MARGIN_ON] / (p[b.MARGIN_ON] + p[b.MARGIN_OFF])
-    c[b.MARGIN_IS_ON] = 1.0 if uniform(key, opens, b.D_SWITCH) < often else 0.0
-    before, next_kyc = 0, 0
-    for s in range(opens, len(m.day)):
-        flow[:] = 0
-        if s == opens:
-            a[CASH] = int(p[b.START_CASH]) // 100 * 100
-            flow[DEPOSIT] = a[CASH]
-        else:
-            accrue(m, t, s, a, hold, loan, flow)
-            for h in range(a[HOLDINGS]):
-                if gone(m, s, hold[h, SYMBOL]) and hold[h, SHARES] > 0:
-                    sell(m, t, s, a, hold, loan, flow, logs, h, hold[h, SHARES], t.cost_bps)
-            equity = a[CASH] + worth(m, s, a, hold) - a[DEBT] - a[ACCRUED]
-            if before > 0:
-                c[b.GAIN] = c[b.GAIN] * (59.0 / 60.0) + equity / before - 1.0
-            if m.month_first[s]:
-                month(m, t, s, key, p, c, a, hold, loan, flow, logs, g)
-        ratio = FAR
-        if a[DEBT] > 0:
-            if t.kind == REG_T:
-                repay_all(a, loan, flow)
-            ratio = lines(m, t, s, key, p, c, a, hold, loan, flow, logs, g)
-            if t.kind == CN:
-                mature(m, t, s, a, hold, loan, flow, logs, ratio >= t.warn)
-        else:
-            if g[DEADLINE] >= 0:
-                put(logs, EVENTS, s, CURE, g[CALLED], -1)
-            g[DEADLINE], g[FORCING_FROM], g[FAILED], g[WARNED] = -1, FAR, 0, 0
-        if g[CLOSING] == 1:
-            for h in range(a[HOLDINGS]):
-                if hold[h, SHARES] > 0 and m.flags[s, hold[h, SYMBOL]] & SELLABLE:
-                    sell(m, t, s, a, hold, loan, flow, logs, h, hold[h, SHARES], t.cost_bps)
+    c[b.MARGIN_IS_ON] = 1.0 if uniform(key, s, b.D_SWITCH) < often else 0.0
+
+
+@compiled
+def question(
+    s: int, equity: float, g: IntArray, c: FloatArray, kyc_at: IntArray, kyc: FloatArray
+) -> None:
+    """Put down what the questionnaires due by session s see of the client."""
+    while g[NEXT_KYC] < len(kyc_at) and kyc_at[g[NEXT_KYC]] <= s:
+        seen = kyc[g[NEXT_KYC]]
+        seen[0], seen[1] = c[b.OUTSIDE], equity
+        seen[2] = 0.0 if c[b.SHOCK_LEFT] > 0.5 else 1.0
+        g[NEXT_KYC] += 1
+
+
+@compiled
+def step(
+    m: Market,
+    t: Terms,
+    s: int,
+    opens: int,
+    key: Any,
+    friends: Any,
+    p: FloatArray,
+    offer: IntArray,
+    a: IntArray,
+    hold: IntArray,
+    loan: IntArray,
+    g: IntArray,
+    c: FloatArray,
+    flow: IntArray,
+    logs: Logs,
+    kyc_at: IntArray,
+    kyc: FloatArray,
+) -> None:
+    """One session of one client; ``friends`` keys what a related group does together."""
+    for k in range(len(flow)):
+        flow[k] = 0
+    if s == opens:
+        begin(s, key, p, offer, a, g, c)
+        flow[DEPOSIT] = a[CASH]
+        # the first questionnaire is dated before the opening: it sees no price of that session
+        question(s, float(a[CASH]), g, c, kyc_at, kyc)
+    else:
+        accrue(m, t, s, a, hold, loan, flow)
+        for h in range(a[HOLDINGS]):
+            if gone(m, s, hold[h, SYMBOL]) and hold[h, SHARES] > 0:
+                sell(m, t, s, a, hold, loan, flow, logs, h, hold[h, SHARES], t.cost_bps)
+        equity = a[CASH] + worth(m, s, a, hold) - a[DEBT] - a[ACCRUED]
+        b.feel_move(c, g[EQUITY_BEFORE], equity)
+        if g[EQUITY_BEFORE] > 0:
+            c[b.GAIN] = c[b.GAIN] * (59.0 / 60.0) + equity / g[EQUITY_BEFORE] - 1.0
+        if m.month_first[s]:
+            month(m, t, s, key, friends, p, c, a, hold, loan, flow, logs, g)
+    ratio = FAR
+    if a[DEBT] > 0:
+        if t.kind == REG_T:
             repay_all(a, loan, flow)
-        elif g[DEADLINE] < 0 and g[FORCING_FROM] == FAR:
-            early = t.call + int(t.call * p[b.EARLY_MARGIN])
-            if ratio < early and uniform(key, s, b.D_EARLY) < p[b.EARLY_CHANCE]:
-                sell_down(m, t, s, a, hold, loan, flow, logs, early + t.call // 20, t.cost_bps)
-            elif s < opens + SETTLING_SESSIONS:
-                settle_in(m, t, s, key, p, c, a, hold, loan, logs)
-            elif uniform(key, s, b.D_LOOK) < p[b.ACTIVITY]:
-                sound = ratio >= t.observe and s >= g[NO_LOANS_UNTIL]
-                look(m, t, s, key, p, c, a, hold, loan, flow, logs, sound)
-        if t.kind == REG_T and a[DEBT] > 0 and a[CASH] > 0:
-            repay_all(a, loan, flow)
-        value = worth(m, s, a, hold)
-        if a[DEBT] > 0 and value == 0 and a[CASH] < a[DEBT] + a[ACCRUED]:
-            lose(a, hold, loan, flow, logs, g, s)
-        if m.month_last[s]:
-            pay_interest(m, t, s, a, loan, flow)
-        before = a[CASH] + value - a[DEBT] - a[ACCRUED]
-        over = g[CLOSING] == 1 and value == 0 and a[DEBT] == 0
-        if over:
-            flow[WITHDRAWAL] -= a[CASH]
-            a[CASH] = 0
-        put_session(s, a, hold, loan, flow, logs)
-        while next_kyc < len(kyc_at) and kyc_at[next_kyc] <= s:
-            kyc[next_kyc, 0], kyc[next_kyc, 1] = c[b.OUTSIDE], float(before)
-            kyc[next_kyc, 2] = 0.0 if c[b.SHOCK_LEFT] > 0.5 else 1.0
-            next_kyc += 1
-        if over:
-            return s
-    return -1
+        ratio = lines(m, t, s, key, p, c, a, hold, loan, flow, logs, g)
+        if t.kind == CN:
+            mature(m, t, s, a, hold, loan, flow, logs, ratio >= t.warn)
+    else:
+        if g[DEADLINE] >= 0:
+            put(logs, EVENTS, s, CURE, g[CALLED], -1)
+        g[DEADLINE], g[FORCING_FROM], g[FAILED], g[WARNED] = -1, FAR, 0, 0
+    if g[CLOSING] == 1:
+        for h in range(a[HOLDINGS]):
+            if hold[h, SHARES] > 0 and m.flags[s, hold[h, SYMBOL]] & SELLABLE:
+                sell(m, t, s, a, hold, loan, flow, logs, h, hold[h, SHARES], t.cost_bps)
+        repay_all(a, loan, flow)
+    elif g[DEADLINE] < 0 and g[FORCING_FROM] == FAR:
+        distance = b.distance_to_call(t.call, ratio, c)
+        if b.sells_early(s, key, p, c, distance):
+            safe = b.ratio_at(t.call, p[b.EARLY_DISTANCE], c)
+            sell_down(m, t, s, a, hold, loan, flow, logs, safe, t.cost_bps)
+        elif s < opens + SETTLING_SESSIONS:
+            settle_in(m, t, s, key, friends, p, c, a, hold, loan, logs)
+        elif uniform(friends, s, b.D_LOOK) < p[b.ACTIVITY]:
+            sound = ratio >= t.observe and s >= g[NO_LOANS_UNTIL]
+            sound = sound and distance >= p[b.EARLY_DISTANCE]
+            look(m, t, s, key, friends, p, c, a, hold, loan, flow, logs, sound)
+    if t.kind == REG_T and a[DEBT] > 0 and a[CASH] > 0:
+        repay_all(a, loan, flow)
+    value = worth(m, s, a, hold)
+    if a[DEBT] > 0 and value == 0 and a[CASH] < a[DEBT] + a[ACCRUED]:
+        lose(a, hold, loan, flow, logs, g, s)
+    if m.month_last[s]:
+        pay_interest(m, t, s, a, loan, flow)
+    g[EQUITY_BEFORE] = a[CASH] + value - a[DEBT] - a[ACCRUED]
+    c[b.VALUE_BEFORE] = float(value)
+    if g[CLOSING] == 1 and value == 0 and a[DEBT] == 0:
+        flow[WITHDRAWAL] -= a[CASH]
+        a[CASH] = 0
+        g[CLOSED] = s
+    put_session(s, a, hold, loan, flow, logs, value)
+    question(s, float(g[EQUITY_BEFORE]), g, c, kyc_at, kyc)
+
+
+@compiled
+def advance(
+    m: Market,
+    t: Terms,
+    seed: int,
+    who: Clients,
+    state: State,
+    logs: Logs,
+    low: int,
+    high: int,
+    first: int,
+    last: int,
+) -> None:
+    """Let clients ``low`` to ``high`` live the sessions ``first`` to ``last``, ends left out."""
+    flow = np.zeros(6, dtype=np.int64)
+    for i in range(low, high):
+        key = client_key(seed, who.number[i])
+        friends = key
+        if who.group[i] >= 0:
+            friends = client_key(seed, GROUPS_FROM + who.group[i])
+        logs.used[WHO] = i
+        a, hold, loan = state.totals[i], state.holdings[i], state.loans[i]
+        g, c, p = state.margin[i], state.mind[i], who.parameters[i]
+        for s in range(max(first, who.opens[i]), last):
+            if g[CLOSED] >= 0:
+                break
+            step(
+                m, t, s, who.opens[i], key, friends, p, who.offer[i], a, hold, loan, g, c, flow,
+                logs, who.kyc_at[i], who.kyc[i],
+            )  # fmt: skip

@@ -7,6 +7,7 @@ from training.lab.compiled import compiled
 from training.lab.market import SELLABLE, Market
 from training.lab.mechanics import (
     ACCRUED,
+    ADD_ON,
     CASH,
     CHANGED,
     CORPORATE_ACTION,
@@ -87,7 +88,7 @@ def mature(
             if sound and loan[j, ROLLED] < MAX_ROLLOVERS:
                 loan[j, ROLLED] += 1
                 loan[j, DUE] = m.day[s] + LOAN_DAYS
-                loan[j, RATE] = m.rate[s]
+                loan[j, RATE] = m.rate[s] + a[ADD_ON]
                 loan[j, CHANGED] = 1
                 continue
             for h in range(a[HOLDINGS]):

@@ -24,7 +24,7 @@ MAX_HOLDINGS, MAX_LOANS = 12, 12
 FORCED_COST = 3
 """A forced sale crosses a wider spread: so many times the usual cost."""
 
-CASH, DEBT, ACCRUED, HOLDINGS, LOANS, LOAN_NUMBER = range(6)
+CASH, DEBT, ACCRUED, HOLDINGS, LOANS, LOAN_NUMBER, MOST_LEVERAGE, ADD_ON = range(8)
 SYMBOL, SHARES, COST, SINCE, SHARES_BEFORE, COST_BEFORE, SOLD_IN = range(7)
 (
     NUMBER,
@@ -62,15 +62,21 @@ class Terms(NamedTuple):
 
 
 class Logs(NamedTuple):
-    """Rows put out by one client.
+    """Rows put out by a few clients.
 
-    ``rows`` starts each row with its table; ``used`` counts rows and balances, past the capacity
-    too, so that a re-run fits. Few arrays: each one more costs time to compile.
+    ``rows`` starts each row with its table and client; ``used`` counts rows and balances, past the
+    capacity too, so that a re-run fits, and holds the client. ``forced`` sums the shares sold by
+    force, by name; it may be empty. Few arrays: each one more costs time to compile.
     """
 
     rows: IntArray
     balances: IntArray
     used: IntArray
+    forced: IntArray
+
+
+WHO = 2
+"""Where ``used`` holds the client."""
 
 
 @compiled
@@ -80,9 +86,9 @@ def put(
     """Put out a row of up to six values."""
     n = logs.used[0]
     if n < len(logs.rows):
-        logs.rows[n, 0], logs.rows[n, 1], logs.rows[n, 2] = table, s, v1
-        logs.rows[n, 3], logs.rows[n, 4] = v2, v3
-        logs.rows[n, 5], logs.rows[n, 6] = v4, v5
+        row = logs.rows[n]
+        row[0], row[1], row[2], row[3] = table, logs.used[WHO], s, v1
+        row[4], row[5], row[6], row[7] = v2, v3, v4, v5
     logs.used[0] = n + 1
 
 
@@ -140,7 +146,7 @@ def open_loan(
     loan[j, PRINCIPAL] = loan[j, OWED] = amount
     loan[j, INTEREST] = loan[j, ROLLED] = 0
     loan[j, OPENED], loan[j, DUE] = s, due
-    loan[j, RATIO], loan[j, RATE], loan[j, CHANGED] = m.ratio[s], m.rate[s], 1
+    loan[j, RATIO], loan[j, RATE], loan[j, CHANGED] = m.ratio[s], m.rate[s] + a[ADD_ON], 1
     a[DEBT] += amount
     a[CASH] += amount
 
@@ -183,6 +189,8 @@ def sell(
     hold[h, SOLD_IN] = s
     if hold[h, SHARES] == 0:
         hold[h, COST] = 0
+    if cost_bps > t.cost_bps and len(logs.forced) > 0:
+        logs.forced[symbol] += shares
     debt = a[DEBT]
     if t.kind == REG_T:
         repay_all(a, loan, flow)
@@ -330,6 +338,9 @@ def room_to_borrow(m: Market, t: Terms, s: int, a: IntArray, hold: IntArray, loa
         room = (equity * 1_000_000 - value * m.ratio[s]) // m.ratio[s] - max(a[CASH], 0)
     else:
         room = available_margin(m, s, a, hold, loan) * 1_000_000 // m.ratio[s]
+    if a[MOST_LEVERAGE] > 0:
+        equity = a[CASH] + worth(m, s, a, hold) - a[DEBT] - a[ACCRUED]
+        room = min(room, equity * (a[MOST_LEVERAGE] - 1000) // 1000 - a[DEBT] - a[ACCRUED])
     return int(max(min(room, t.max_debt - a[DEBT]), 0))
 
 

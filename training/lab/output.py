@@ -31,12 +31,13 @@ from training.lab.mechanics import (
     SHARES_BEFORE,
     SINCE,
     SYMBOL,
+    WHO,
     Logs,
     put,
 )
 
 WIDTHS = (6, 3, 6, 12, 4)
-"""Columns of the raw rows: trades, flows, positions, contracts, events."""
+"""Columns of the raw rows, after table and client: trades, flows, positions, contracts, events."""
 
 
 @compiled
@@ -80,10 +81,15 @@ def put_loans(s: int, a: IntArray, loan: IntArray, logs: Logs) -> None:
             n = logs.used[0]
             if n < len(logs.rows):
                 out = logs.rows[n]
-                out[0], out[1], out[2], out[3] = CONTRACTS, s, row[NUMBER], row[L_SYMBOL]
-                out[4], out[5], out[6] = row[L_SHARES], row[PRINCIPAL], row[OWED]
-                out[7], out[8], out[9] = row[INTEREST], row[OPENED], row[DUE]
-                out[10], out[11], out[12] = row[ROLLED], row[RATIO], row[RATE]
+                out[0], out[1], out[2], out[3] = CONTRACTS, logs.used[WHO], s, row[NUMBER]
+                out[4], out[5], out[6], out[7] = (
+                    row[L_SYMBOL],
+                    row[L_SHARES],
+                    row[PRINCIPAL],
+                    row[OWED],
+                )
+                out[8], out[9], out[10] = row[INTEREST], row[OPENED], row[DUE]
+                out[11], out[12], out[13] = row[ROLLED], row[RATIO], row[RATE]
             logs.used[0] = n + 1
             row[CHANGED] = 0
         if row[OWED] > 0:
@@ -96,9 +102,9 @@ def put_loans(s: int, a: IntArray, loan: IntArray, logs: Logs) -> None:
 
 @compiled
 def put_session(
-    s: int, a: IntArray, hold: IntArray, loan: IntArray, flow: IntArray, logs: Logs
+    s: int, a: IntArray, hold: IntArray, loan: IntArray, flow: IntArray, logs: Logs, value: int
 ) -> None:
-    """Put out everything a session changed, and its balance."""
+    """Put out everything a session changed, its balance, and assets with holdings of ``value``."""
     for kind in range(len(flow)):
         if flow[kind] != 0:
             put(logs, FLOWS, s, kind, flow[kind], 0)
@@ -107,5 +113,7 @@ def put_session(
     n = logs.used[1]
     if n < len(logs.balances):
         out = logs.balances[n]
-        out[0], out[1], out[2], out[3] = s, a[CASH], a[DEBT], a[ACCRUED]
+        out[0], out[1], out[2], out[3], out[4] = logs.used[WHO], s, a[CASH], a[DEBT], a[ACCRUED]
+        if len(out) > 5:
+            out[5] = a[CASH] + value
     logs.used[1] = n + 1

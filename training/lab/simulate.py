@@ -4,48 +4,66 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from data_contracts.errors import InputError
-from data_contracts.units import FloatArray, IntArray
+from data_contracts.units import BoolArray, IntArray
 from features.panel import PricePanel
 from training.lab.behaviour import PARAMETERS
-from training.lab.engine import live
+from training.lab.engine import Clients, advance, new_state
 from training.lab.kyc import VERSIONS, verification_sessions
+from training.lab.margin_lines import CLOSED
 from training.lab.market import Market, prepare
 from training.lab.mechanics import CN, REG_T, Logs, Terms
 from training.lab.output import WIDTHS
-from training.lab.people import HABITS, TRAITS, People, make_people, opening_sessions
-from training.lab.random import client_key
+from training.lab.people import GROUP_BLOCK, HABITS, TRAITS, People, make_people, opening_sessions
 from training.lab.rules import MarginRules
-from training.lab.tables import Builder, Columns, check_complete
+from training.lab.strengths import STRENGTHS, Strengths
+from training.lab.tables import Builder, Columns, check_complete, firm_state
 
-MAX_CLIENTS = 1_000_000
-CHUNK = 64
+MAX_CLIENTS: Final = 1_000_000
+CHUNK: Final = 200
 """Clients handed to a thread at a time; no result depends on it."""
 _RAW = ("trades", "cash_flows", "positions", "contracts", "margin_events", "balances")
-# Rows reserved for a session of a client; untouched memory costs nothing, an overflow is run again.
-_ROOM = 4
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What the lender offers each client of a book, by client number.
+
+    Attributes
+    ----------
+    most_leverage_milli : most assets over equity at a purchase, in 1/1000; 0 leaves the rules' own
+    add_on_bps : on top of the rules' loan rate
+    """
+
+    most_leverage_milli: IntArray
+    add_on_bps: IntArray
 
 
 @dataclass(frozen=True)
 class LabBook:
-    """A simulated book.
+    """A simulated book, or a block of one.
 
     Attributes
     ----------
     tables : contract tables as columns for ``data_contracts.lake.to_arrow``
     truth : hidden traits and habits, one row a client; no feature may read it
-    row_client : for each bucketed table the client number of each row
-    client_ids, account_ids, group_ids : by client number
+    row_client : for each bucketed table the place of each row's client in ``client_ids``
+    client_ids, account_ids, group_ids : of the block's clients, by client number
     opens, closes : session numbers within the window, closes -1 while open
     first, last : the window as positions in the panel
     client_sessions : account-sessions lived
+    engine_seconds : spent in the engine and on collecting its rows, tables left out
+    assets : assets in minor units by the engine's own count, one row a row of ``balances``
     """
 
     tables: dict[str, Columns]
@@ -59,32 +77,139 @@ class LabBook:
     first: int
     last: int
     client_sessions: int
+    engine_seconds: float
+    assets: Columns
     source: str = field(default="lab")
 
 
 @dataclass(frozen=True)
-class _Life:
-    closes: int
-    kyc: FloatArray
+class Stage:
+    """Everything clients live on that is the same for all: market, terms, seed, window.
+
+    ``arrivals`` is the number of sessions over which clients arrive, that of the window or more.
+    """
+
+    panel: PricePanel
+    rules: MarginRules
+    market: Market
+    terms: Terms
+    seed: int
+    first: int
+    last: int
+    strengths: Strengths
+    arrivals: int
+
+    def people(self, low: int, count: int) -> People:
+        """The clients numbered ``low`` onwards."""
+        return make_people(self.seed, count, self.panel.currency, low, self.strengths)
+
+    @property
+    def sessions(self) -> int:
+        """Sessions of the window."""
+        return self.last - self.first + 1
+
+
+def set_stage(
+    panel: PricePanel,
+    rules: MarginRules,
+    seed: int,
+    first: dt.date,
+    last: dt.date,
+    strengths: Strengths | None = None,
+    arrivals: int | None = None,
+) -> Stage:
+    """Prepare a market for its clients, who arrive over the window or over ``arrivals`` sessions.
+
+    Raises
+    ------
+    InputError
+        If the window holds no sessions of the market or the rules are of another market.
+    """
+    if not 0 <= seed < 2**63:
+        raise InputError(f"a seed is a number from 0 to 2**63 - 1, not {seed}")
+    start, end = _window(panel, rules, first, last)
+    m = prepare(panel, rules.initial_ratio_e6, rules.rate_bps, rules.haircut_e6, start, end)
+    given = STRENGTHS[panel.currency] if strengths is None else strengths
+    over = end - start + 1 if arrivals is None else arrivals
+    return Stage(panel, rules, m, _terms(rules), seed, start, end, given, over)
+
+
+def cast_of(stage: Stage, people: People, offers: Offers | None = None) -> Clients:
+    """The clients as the engine takes them."""
+    opens = opening_sessions(stage.seed, people, stage.arrivals, stage.panel.currency)
+    offer = np.zeros((len(opens), 2), dtype=np.int64)
+    if offers is not None:
+        offer[:, 0] = offers.most_leverage_milli[people.numbers]
+        offer[:, 1] = offers.add_on_bps[people.numbers]
+    return Clients(
+        number=people.numbers,
+        group=people.group,
+        parameters=people.parameters,
+        opens=opens,
+        offer=offer,
+        kyc_at=verification_sessions(stage.seed, people, opens, stage.sessions),
+        kyc=np.ones((len(opens), VERSIONS, 3)),
+    )
+
+
+def compile_engine(stage: Stage) -> None:
+    """Compile the engine, or read its machine code, without letting anybody live."""
+    who, no_rows = cast_of(stage, stage.people(0, 1)), np.empty((0, 14), dtype=np.int64)
+    logs = Logs(
+        no_rows, no_rows[:, :6], np.zeros(3, dtype=np.int64), np.empty(0, dtype=np.int64)
+    )  # fmt: skip
+    advance(stage.market, stage.terms, stage.seed, who, new_state(1), logs, 0, 0, 0, 0)
+
+
+def _some(who: Clients, rows: slice | BoolArray) -> Clients:
+    """Some of the clients."""
+    return Clients(
+        who.number[rows], who.group[rows], who.parameters[rows], who.opens[rows], who.offer[rows],
+        who.kyc_at[rows], who.kyc[rows],
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Lives:
+    closes: IntArray
     rows: tuple[IntArray, ...]
 
 
-def _live_one(
-    m: Market, terms: Terms, seed: int, number: int, p: FloatArray, opens: int, kyc_at: IntArray
-) -> _Life:
-    room, days = (len(m.day) - opens) * _ROOM + 64, len(m.day) - opens
+_kept = threading.local()
+
+
+def _paper(name: str, rows: int, columns: int) -> IntArray:
+    """Room to write rows on, the same for each chunk of a thread: fresh memory costs more."""
+    found: IntArray | None = getattr(_kept, name, None)
+    if found is None or len(found) < rows:
+        found = np.empty((rows, columns), dtype=np.int64)
+        setattr(_kept, name, found)
+    return found[:rows]
+
+
+def _live(stage: Stage, who: Clients, low: int, high: int) -> _Lives:
+    """The lives of some clients; column 0 of each table's rows is the client's place."""
+    lived = int((stage.sessions - who.opens[low:high]).sum())
+    room = 2 * lived + 64 * (high - low)
+    mine = _some(who, slice(low, high))
     while True:
-        used = np.zeros(2, dtype=np.int64)
-        raw = np.empty((room, 1 + max(WIDTHS)), dtype=np.int64)
-        balances = np.empty((days, 4), dtype=np.int64)
-        kyc = np.ones((VERSIONS, 3))
-        key = np.uint64(client_key(seed, number))
-        closes = live(m, terms, key, p, opens, kyc_at, kyc, Logs(raw, balances, used))
-        if used[0] <= room:
-            raw = raw[: used[0]]
-            rows = [raw[raw[:, 0] == k, 1 : 1 + w] for k, w in enumerate(WIDTHS)]
-            return _Life(int(closes), kyc, (*rows, balances[: used[1]].copy()))
-        room = int(used[0])
+        rows, balances = _paper("rows", room, 2 + max(WIDTHS)), _paper("balances", lived, 6)
+        logs = Logs(rows, balances, np.zeros(3, dtype=np.int64), np.empty(0, dtype=np.int64))
+        state = new_state(high - low)
+        advance(
+            stage.market, stage.terms, stage.seed, mine, state, logs, 0, high - low, 0,
+            stage.sessions,
+        )  # fmt: skip
+        if logs.used[0] <= room:
+            break
+        room = int(logs.used[0])
+        mine.kyc[:] = 1.0
+    rows = rows[: logs.used[0]]
+    rows[:, 1] += low
+    kept = balances[: logs.used[1]].copy()
+    kept[:, 0] += low
+    split = tuple(rows[rows[:, 0] == k, 1 : 2 + w] for k, w in enumerate(WIDTHS))
+    return _Lives(state.margin[:, CLOSED].copy(), (*split, kept))
 
 
 def _window(
@@ -124,6 +249,20 @@ def _terms(rules: MarginRules) -> Terms:
     )
 
 
+def threads_or_all(threads: int | None) -> int:
+    """The number of threads to use: as asked, else one a core."""
+    workers = threads or os.cpu_count() or 1
+    if workers < 1:
+        raise InputError(f"threads must be at least 1, not {threads}")
+    return workers
+
+
+def check_clients(clients: int) -> None:
+    """Refuse a book of no clients or of too many."""
+    if not 1 <= clients <= MAX_CLIENTS:
+        raise InputError(f"a book has 1 to {MAX_CLIENTS} clients, not {clients}")
+
+
 def simulate(
     panel: PricePanel,
     rules: MarginRules,
@@ -133,7 +272,8 @@ def simulate(
     first: dt.date,
     last: dt.date,
     threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    offers: Offers | None = None,
+    progress: Progress | None = None,
 ) -> LabBook:
     """Let ``clients`` clients live from ``first`` to ``last`` on the prices of a panel.
 
@@ -145,78 +285,91 @@ def simulate(
     InputError
         If the window holds no sessions of the market or a count is out of range.
     """
-    if not 1 <= clients <= MAX_CLIENTS:
-        raise InputError(f"a book has 1 to {MAX_CLIENTS} clients, not {clients}")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"a seed is a number from 0 to 2**63 - 1, not {seed}")
-    start, end = _window(panel, rules, first, last)
-    m = prepare(panel, rules.initial_ratio_e6, rules.rate_bps, rules.haircut_e6, start, end)
-    people = make_people(seed, clients, panel.currency)
-    opens = opening_sessions(seed, people, end - start + 1)
-    kyc_at = verification_sessions(seed, people, opens, end - start + 1)
-    terms = _terms(rules)
-
-    def chunk(low: int) -> list[_Life]:
-        return [
-            _live_one(m, terms, seed, n, people.parameters[n], int(opens[n]), kyc_at[n])
-            for n in range(low, min(low + CHUNK, clients))
-        ]
-
-    lives: list[_Life] = []
-    workers = threads or os.cpu_count() or 1
-    if workers < 1:
-        raise InputError(f"threads must be at least 1, not {threads}")
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        for done in pool.map(chunk, range(0, clients, CHUNK)):
-            lives += done
-            if progress is not None:
-                progress(len(lives), clients)
-    return _book(panel, rules, people, lives, opens, kyc_at, seed, start, end)
+    check_clients(clients)
+    stage = set_stage(panel, rules, seed, first, last)
+    return simulate_block(stage, 0, clients, threads, offers, progress)
 
 
-def _book(
-    panel: PricePanel,
-    rules: MarginRules,
-    people: People,
-    lives: list[_Life],
-    opens: IntArray,
-    kyc_at: IntArray,
-    seed: int,
-    start: int,
-    end: int,
+def simulate_block(
+    stage: Stage,
+    low: int,
+    high: int,
+    threads: int | None = None,
+    offers: Offers | None = None,
+    progress: Progress | None = None,
 ) -> LabBook:
-    build = Builder(panel, rules, people, start, end)
-    closes = np.array([x.closes for x in lives], dtype=np.int64)
-    seen = np.stack([x.kyc for x in lives])
+    """The clients numbered ``low`` to ``high``, the end left out, of a book.
+
+    ``low`` is a multiple of ``GROUP_BLOCK``, so that no related group is torn.
+    """
+    if low % GROUP_BLOCK:
+        raise ValueError(f"a block begins at a multiple of {GROUP_BLOCK}, not at {low}")
+    people = stage.people(low, high - low)
+    who = cast_of(stage, people, offers)
+    came = who.opens < stage.sessions
+    if not came.all():
+        people, who = people.only(came), _some(who, came)
+    count = len(people.numbers)
+    started = time.perf_counter()
+    lives: list[_Lives] = []
+    with ThreadPoolExecutor(max_workers=threads_or_all(threads)) as pool:
+        starts = range(0, count, CHUNK)
+        for k, done in enumerate(
+            pool.map(lambda at: _live(stage, who, at, min(at + CHUNK, count)), starts)
+        ):
+            lives.append(done)
+            if progress is not None:
+                progress(low + min((k + 1) * CHUNK, count), high)
+    spent = time.perf_counter() - started
+    return _book(stage, people, who, lives, spent)
+
+
+def _book(stage: Stage, people: People, who: Clients, lives: list[_Lives], spent: float) -> LabBook:
+    build = Builder(stage.panel, stage.rules, people, stage.first, stage.last)
+    closes = np.concatenate([x.closes for x in lives])
     tables: dict[str, Columns] = {}
     row_client: dict[str, IntArray] = {}
     sessions_lived = 0
     for k, name in enumerate(_RAW):
         raw = np.concatenate([x.rows[k] for x in lives])
-        client = np.repeat(people.numbers, [len(x.rows[k]) for x in lives])
+        client, raw = raw[:, 0].copy(), raw[:, 1:]
         tables[name] = getattr(build, name)(client, raw)
         row_client[name] = client
         if name == "balances":
-            tables["firm_state"] = build.firm_state(raw)
+            raw, value = raw[:, :4], raw[:, 4]
+            assets = {
+                "account_id": tables[name]["account_id"],
+                "session": tables[name]["session"],
+                "assets_amt": value,
+            }
+            drawn = np.zeros(stage.sessions, dtype=np.int64)
+            np.add.at(drawn, raw[:, 0], raw[:, 2])
+            tables["firm_state"] = firm_state(
+                stage.panel, stage.first, stage.last, drawn, len(people.numbers)
+            )
             sessions_lived = len(raw)
-    tables["accounts"], row_client["accounts"] = build.accounts(opens, closes)
-    tables["clients"], row_client["clients"] = build.clients(seed, kyc_at, seen, closes)
-    tables["client_protected"] = build.client_protected(seed, kyc_at)
-    row_client["client_protected"] = people.numbers
+    tables["accounts"], row_client["accounts"] = build.accounts(who.opens, closes)
+    tables["clients"], row_client["clients"] = build.clients(
+        stage.seed, who.kyc_at, who.kyc, closes
+    )
+    tables["client_protected"] = build.client_protected(stage.seed, who.kyc_at)
+    row_client["client_protected"] = np.arange(len(people.numbers))
     check_complete(tables)
     return LabBook(
         tables=tables,
-        truth=_truth(people, opens, closes),
+        truth=_truth(people, who.opens, closes),
         row_client=row_client,
         client_ids=people.client_ids,
         account_ids=people.account_ids,
         group_ids=people.group_ids,
-        opens=opens,
+        opens=who.opens,
         closes=closes,
-        first=start,
-        last=end,
+        first=stage.first,
+        last=stage.last,
         client_sessions=sessions_lived,
-        source=f"lab seed {seed}, {len(people.numbers)} clients",
+        engine_seconds=spent,
+        assets=assets,
+        source=f"lab seed {stage.seed}",
     )
 
 

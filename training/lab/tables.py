@@ -51,6 +51,29 @@ def _running(client: IntArray) -> IntArray:
     return np.asarray(place - np.repeat(starts, np.diff(np.r_[starts, len(client)])) + 1)
 
 
+def _stamp(close_at: npt.NDArray[np.datetime64], session: IntArray) -> Columns:
+    event = close_at[session]
+    return {"event_at": event, "known_at": event + KNOWN_AFTER}
+
+
+def firm_state(
+    panel: PricePanel, first: int, last: int, drawn_amt: IntArray, clients: int
+) -> Columns:
+    """The lender: what is drawn, against capital that follows the book, a quarter behind it."""
+    capital = CAPITAL_PER_CLIENT[panel.currency] * 100 * clients
+    count = np.arange(last - first + 1)
+    peak = np.maximum.accumulate(drawn_amt)[np.maximum(count - CAPITAL_LAG_SESSIONS, 0)]
+    net = np.maximum(capital, peak * CAPITAL_PERCENT_OF_PEAK // 100)
+    window = slice(first, last + 1)
+    return {
+        "session": panel.sessions[window].astype("datetime64[D]"),
+        "net_capital_amt": net,
+        "quota_amt": net * QUOTA_TIMES_CAPITAL,
+        "drawn_amt": drawn_amt,
+        **_stamp(panel.close_at[window].astype("datetime64[us]"), count),
+    }
+
+
 class Builder:
     """Builds the contract tables of a book from its raw rows."""
 
@@ -62,8 +85,7 @@ class Builder:
         self.close_at = panel.close_at[first : last + 1].astype("datetime64[us]")
 
     def _stamp(self, session: IntArray) -> Columns:
-        event = self.close_at[session]
-        return {"event_at": event, "known_at": event + KNOWN_AFTER}
+        return _stamp(self.close_at, session)
 
     def _who(self, client: IntArray) -> Columns:
         return {
@@ -160,22 +182,6 @@ class Builder:
             "debt_amt": raw[:, 2],
             "accrued_amt": raw[:, 3],
             **self._stamp(raw[:, 0]),
-        }
-
-    def firm_state(self, raw_balances: IntArray) -> Columns:
-        """The lender: what is drawn, against capital that follows the book, a quarter behind it."""
-        debt = np.zeros(len(self.sessions), dtype=np.int64)
-        np.add.at(debt, raw_balances[:, 0], raw_balances[:, 2])
-        capital = CAPITAL_PER_CLIENT[self.panel.currency] * 100 * len(self.people.numbers)
-        count = np.arange(len(self.sessions))
-        peak = np.maximum.accumulate(debt)[np.maximum(count - CAPITAL_LAG_SESSIONS, 0)]
-        net = np.maximum(capital, peak * CAPITAL_PERCENT_OF_PEAK // 100)
-        return {
-            "session": self.sessions,
-            "net_capital_amt": net,
-            "quota_amt": net * QUOTA_TIMES_CAPITAL,
-            "drawn_amt": debt,
-            **self._stamp(count),
         }
 
     def accounts(self, opens: IntArray, closes: IntArray) -> tuple[Columns, IntArray]:

@@ -1,0 +1,133 @@
+"""The verbs of the training side, declared with argparse alone, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Add = Callable[..., Any]
+
+
+def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
+    """Declare the verbs; ``verb`` and ``group`` are the front door's."""
+    text = "simulate clients on real prices, score, cap, price, explain, log, report"
+    example = "gearline demo --clients 5000 --seed 7 --json"
+    add = verb(verbs, "demo", "gearline:run_demo", text, example, seed=True).add_argument
+    add("--clients", type=int, default=2500, help="simulated clients (default 2500)")
+    add("--policy", choices=("us", "cn"), default="us", help="policy pack (default us)")
+    add("--market", type=Path, help="a market folder from `gearline market import`")
+    text = "folder to write (default out/demo)"
+    add("--out", type=Path, default=Path("out/demo"), help=text)
+
+    text = "turn daily files into a market folder"
+    example = "gearline market import ashare_2014.parquet --format ashare-daily --out market-cn"
+    under = group(verbs, "market", "bring prices into contract form", example)
+    run = "data_contracts.commands:run_import"
+    add = verb(under, "import", run, text, example).add_argument
+    add("files", type=Path, nargs="+", metavar="FILE", help="Parquet or CSV files of one format")
+    add("--format", required=True, help="ashare-daily, us-daily, us-close or cn-shibor")
+    add("--out", type=Path, required=True, help="market folder; a second import merges into it")
+
+    _add_lab_verbs(verbs, verb, group)
+
+    from data_contracts.commands import add_data_verbs
+
+    example = "gearline data check out/demo"
+    under = group(verbs, "data", "bring tables in, check them, document them", example)
+    add_data_verbs(lambda *about: verb(under, *about))
+
+    text = "the quantised features of every client as of a session"
+    example = "gearline features build out/demo --as-of 2020-03-20 --out features.parquet"
+    under = group(verbs, "features", "features as of a session", example)
+    add = verb(under, "build", "training.commands:run_features", text, example).add_argument
+    add("lake", type=Path, metavar="LAKE", help="the data folder")
+    add("--as-of", required=True, help="session, YYYY-MM-DD; its 18:00 cut-off holds")
+    text = "feature set (default behavioural/1); flows/1 is built from fills alone, at any scale"
+    add("--set", default="behavioural/1", help=text)
+    text = "session whose state to go on from, for flows/1; without it everything is built"
+    add("--since", metavar="T0", help=text)
+    add("--out", type=Path, required=True, help="Parquet file to write")
+
+    text, example = "fit a scorer on a lake", "gearline train out/demo --out bundle-2"
+    add = verb(verbs, "train", "training.commands:run_train", text, example, seed=True).add_argument
+    add("lake", type=Path, metavar="LAKE", help="the data folder")
+    add("--from", dest="first", help="first day (default: the first account)")
+    add("--to", dest="last", help="last day (default: the last session)")
+    add("--out", type=Path, required=True, help="bundle folder to write")
+    add("--mlflow", type=Path, metavar="FOLDER", help="also log the run to MLflow in this folder")
+
+    _add_table_verbs(verbs, verb)
+
+    text = "measure against what you would use instead"
+    example = "gearline bench explain --json"
+    add = verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
+    add("name", metavar="NAME", help="accuracy, explain, features or truth")
+    add("--rows", type=int, default=200_000, help="rows to explain (default 200000)")
+    add("--features", type=int, default=60, help="features of the model (default 60)")
+    add("--data", type=Path, metavar="DIR", help="accuracy: folder of the credit sets")
+    add("--trades", type=int, help="features: trades of the lake made (default 5000000)")
+    text = "clients (features: 1 to 100 trades; truth: 300 a book)"
+    add("--clients", type=int, help=text)
+    add("--minutes", type=float, help="accuracy, features: about how long it may take")
+    add("--markets", type=int, default=200, help="truth: generated markets (default 200)")
+    add("--states", type=int, default=5000, help="truth: states at least (default 5000)")
+    add("--paths", type=int, default=500, help="truth: inner paths of a state (default 500)")
+    add("--source", type=Path, help="truth: market folder to draw from (default: the sample)")
+    add("--behaviour", type=float, help="truth: strength of behaviour (default: 0.5, 1 and 2)")
+
+
+def _add_table_verbs(verbs: Any, verb: Add) -> None:
+    text = "fit a scorer on any labelled CSV or Parquet"
+    example = "gearline fit loans.csv --target default --monotone income:-,debt:+ --out bundle"
+    add = verb(verbs, "fit", "training.table_fit:run_fit", text, example, seed=True).add_argument
+    add("table", type=Path, metavar="TABLE", help="CSV or Parquet with one row a case")
+    add("--target", required=True, metavar="COL", help="column of the outcome, two values")
+    add("--positive", metavar="V", help="its value that is the event (default 1)")
+    add("--group", metavar="COL", help="rows of one group are never divided")
+    add("--categorical", metavar="A,B", help="numbers that are categories; text always is one")
+    add("--monotone", metavar="A:+,B:-", help="directions: + if a higher value is riskier")
+    text = "codes of a number that are no numbers; repeat for more"
+    add("--special", action="append", metavar="A:-7,-8", help=text)
+    add("--drop", metavar="A,B", help="columns to leave out")
+    add("--tune", type=int, metavar="N", help="search the recipe in N trials (needs optuna)")
+    add("--mlflow", type=Path, metavar="FOLDER", help="also log the run to MLflow in this folder")
+    add("--out", type=Path, required=True, help="bundle folder to write")
+
+    text = "score any CSV or Parquet with a fitted bundle"
+    example = "gearline score bundle new.csv --out scores.csv --explain"
+    add = verb(verbs, "score", "training.table_score:run_score", text, example).add_argument
+    add("bundle", type=Path, metavar="BUNDLE", help="folder from `gearline fit`")
+    add("table", type=Path, metavar="TABLE", help="CSV or Parquet with the features")
+    add("--out", type=Path, required=True, help="CSV or Parquet file to write")
+    add("--explain", action="store_true", help="also each feature's part of the log-odds")
+
+
+def _add_lab_verbs(verbs: Any, verb: Add, group: Add) -> None:
+    example = (
+        "gearline lab simulate --market market-cn --clients 2000"
+        " --from 2014-07-01 --to 2015-07-31 --out lake"
+    )
+    under = group(verbs, "lab", "the market laboratory", example)
+    text, run = "simulate a book of margin clients on a market", "training.commands:run_simulate"
+    add = verb(under, "simulate", run, text, example, seed=True).add_argument
+    add("--market", required=True, metavar="DIR|generated:SEED", help="market folder, or made anew")
+    add("--source", type=Path, help="market a generated one is drawn from (default: the sample)")
+    add("--names", type=int, metavar="N", help="names of a generated market (default: all)")
+    add("--clients", type=int, default=2500, help="simulated clients (default 2500)")
+    add("--from", dest="first", required=True, help="first day, YYYY-MM-DD")
+    add("--to", dest="last", required=True, help="last day, YYYY-MM-DD")
+    add("--policy", choices=("us", "cn"), help="policy pack (default: the market's currency)")
+    text = "forced sales move prices this strongly (default 0; generated with volumes: 1)"
+    add("--impact", type=float, metavar="Y", help=text)
+    text = "scale of how strongly clients behave (default 1)"
+    add("--behaviour", type=float, default=1.0, metavar="X", help=text)
+    add("--out", type=Path, required=True, help="lake folder to write")
+
+    text, run = "fit the clients' strengths to calm markets", "training.commands:run_fit_strengths"
+    example = "gearline lab fit --market market-cn --json"
+    add = verb(under, "fit", run, text, example, seed=True).add_argument
+    add("--market", type=Path, required=True, help="market folder that holds the calm window")
+    add("--clients", type=int, default=4000, help="simulated clients (default 4000)")
+    default = Path(__file__).parent / "lab" / "strengths.yaml"
+    add("--out", type=Path, default=default, help="file of strengths to change (default: our own)")
