@@ -17,8 +17,8 @@ from data_contracts.errors import InputError
 from training.bench.features.made_lake import SESSIONS, make_lake, weekdays
 
 Stages = Callable[[str, int, int], None]
-RIVALS: Final = Path(__file__).parents[2] / "bench" / "features_pandas.py"
-ROOT: Final = Path(__file__).parents[2]
+RIVALS: Final = Path(__file__).parents[3] / "bench" / "features_pandas.py"
+ROOT: Final = Path(__file__).parents[3]
 TRADES: Final = 5_000_000
 CLIENTS: Final = 50_000
 GROWTH_CLIENTS: Final = (50_000, 1_000_000)
