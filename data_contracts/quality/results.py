@@ -63,8 +63,12 @@ def _expectation(rule: Rule) -> tuple[str, dict[str, Any]]:
                     "ignore_row_if": "either_value_is_missing",
                 }
                 if word is not None:
-                    arguments["row_condition"] = f'{rule.columns[2]}=="{word}"'
-                    arguments["condition_parser"] = "pandas"
+                    arguments["row_condition"] = {
+                        "type": "comparison",
+                        "column": {"name": rule.columns[2]},
+                        "operator": "==",
+                        "parameter": word,
+                    }
                 return "expect_column_pair_values_a_to_be_greater_than_b", arguments
     if rule.kind == "clock":
         return "expect_column_pair_values_a_to_be_greater_than_b", {
