@@ -28,10 +28,12 @@ RUNS = {
     "ledger verify": "ledger verify --lake {demo}",
     "ledger prove": "ledger prove 3 --lake {demo}",
     "ledger export": "ledger export --lake {demo}",
-    "policy show": "policy show cn --on 2015-11-23",
+    "policy show": "policy show cn --as-of 2015-11-23",
+    "policy diff": "policy diff cn@2015-11-22 cn@2015-11-23",
+    "policy check": "policy check",
 }
 """A run of each verb; ``demo``, ``train``, ``fit``, ``score`` and ``bench`` come by themselves."""
-MAY_BE_EMPTY = {"replay": ("different[]",)}
+MAY_BE_EMPTY = {"replay": ("different[]",), "policy check": ("findings[]",)}
 JSON_EITHER_WAY = ("ledger prove", "ledger export")
 
 
