@@ -48,7 +48,7 @@ NEEDED: Final = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a rule, and where: ``kind`` is gap, overlap, unreachable, loose or form."""
+    """What is wrong with a rule; ``kind`` is gap, overlap, unreachable, loose or form."""
 
     kind: str
     parameter: str
@@ -231,7 +231,7 @@ def check_documents(
 
 
 def unverified(pack: Pack) -> list[tuple[Parameter, int]]:
-    """Values of statute or exchange whose text was not read, as rule and position in its history."""
+    """Values of law whose text was not read, as rule and position in its history."""
     return [
         (p, k)
         for p in pack.parameters.values()

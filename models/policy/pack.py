@@ -94,6 +94,10 @@ class Policy:
         """Whether the rule exists and is in force."""
         return name in self.in_force
 
+    def get(self, name: str, default: int) -> int:
+        """The single value of a parameter, or ``default`` where no such rule is in force."""
+        return default if name not in self.in_force else self[name]
+
     def vector(self, name: str) -> tuple[int, ...]:
         """All values of a parameter that has one a tier."""
         if name not in self.in_force:
@@ -296,8 +300,7 @@ def least_call_line(policy: Policy) -> int:
     """The lowest call line that law and exchange leave to the lender, 1e-6."""
     if policy.kind == "reg_t":
         return -(-RATIO_ONE * RATIO_ONE // (RATIO_ONE - policy["maintenance_margin_ratio"]))
-    line = "minimum_call_line_ratio"
-    return policy[line] if line in policy else RATIO_ONE
+    return policy.get("minimum_call_line_ratio", RATIO_ONE)
 
 
 def _check_house_tightens(policy: Policy) -> None:
@@ -312,8 +315,8 @@ def _check_house_tightens(policy: Policy) -> None:
     if cure in policy and policy["call_deadline_sessions"] > policy[cure]:
         raise InputError(
             f"pack {policy.pack} on {policy.effective_on}: the house deadline of"
-            f" {policy['call_deadline_sessions']} sessions is longer than the rule's {policy[cure]};"
-            " shorten it"
+            f" {policy['call_deadline_sessions']} sessions is longer than the rule's"
+            f" {policy[cure]}; shorten it"
         )
     lines = [policy[f"{n}_line_ratio"] for n in ("observe", "warn", "call", "force")]
     if lines != sorted(lines, reverse=True):

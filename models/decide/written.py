@@ -1,0 +1,426 @@
+"""The written form of decisions: canonical bytes and hashes of many rows, from integer columns.
+
+The same bytes as ``canonical_bytes`` of the row form's body, which a test and ``bench decide`` hold
+equal. A form is a list of steps (constant text, integers, amounts, texts) that one compiled loop
+walks for every row; keys stand in the order of RFC 8785.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from data_contracts.decision import DECISION_ENGINE_VERSION, OUTCOMES
+from data_contracts.units import NULL, BoolArray, IntArray
+from models.decide import kernel
+from models.decide.cases import REQUEST_KINDS, Texts
+from models.decide.columns import DecisionColumns
+from models.decide.facts import BOUND_CODES, HOUSE, LINE_NAMES, PRINCIPAL_REASONS, facts
+from models.decide.gates import GATES
+from models.margin.cap import CAP_TERMS
+from models.margin.limits import NO_LIMIT
+from models.price.rate import RATE_COMPONENTS
+from models.tiers import DEFAULT_TIER
+
+ROWS_AT_ONCE: Final = 256
+"""A megabyte of documents: still in the cache when they are hashed."""
+LONGEST_DOCUMENT: Final = 40_000
+TIER_TEXTS: Final = ("1", "2", "3", "4", "5", "6", "7", "D")
+
+
+class _Form:
+    """Steps of a written form, and the columns they read."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.steps: list[tuple[int, int, int]] = []
+        self.literals = bytearray()
+        self.pieces: list[int] = [0]
+        self.choices: list[tuple[int, Sequence[bytes]]] = []
+        self.values: list[IntArray] = []
+        self.texts: list[Texts] = []
+
+    def literal(self, text: str | bytes) -> None:
+        """Constant bytes."""
+        data = text.encode() if isinstance(text, str) else text
+        begin = len(self.literals)
+        self.literals += data
+        self.steps.append((kernel.LITERAL, begin, len(self.literals)))
+
+    def _column(self, values: IntArray | BoolArray) -> int:
+        self.values.append(np.asarray(values, dtype=np.int64))
+        return len(self.values) - 1
+
+    def integer(self, values: IntArray) -> None:
+        """An integer, null for ``NULL``."""
+        self.steps.append((kernel.INTEGER, self._column(values), 0))
+
+    def amount(self, values: IntArray) -> None:
+        """Minor units as a decimal string, null for ``NULL``."""
+        self.steps.append((kernel.AMOUNT, self._column(values), 0))
+
+    def percent(self, values: IntArray) -> None:
+        """A 1e-6 ratio as a string of per cent with one place, rounded down."""
+        self.steps.append((kernel.PERCENT, self._column(values), 0))
+
+    def count(self, values: IntArray) -> None:
+        """An integer as a string."""
+        self.steps.append((kernel.COUNT, self._column(values), 0))
+
+    def text(self, texts: Texts) -> None:
+        """One JSON string a row."""
+        self.texts.append(texts)
+        self.steps.append((kernel.TEXT, len(self.texts) - 1, 0))
+
+    def choice(self, values: IntArray | BoolArray, pieces: Sequence[str]) -> None:
+        """One of some constant texts, as JSON strings."""
+        self.raw_choice(values, [orjson.dumps(p) for p in pieces])
+
+    def raw_choice(self, values: IntArray | BoolArray, pieces: Sequence[bytes]) -> None:
+        """One of some constant bytes."""
+        self.choices.append((len(self.steps), pieces))
+        self.steps.append((kernel.CHOICE, self._column(values), 0))
+
+    def unless(self, holds: BoolArray) -> int:
+        """The steps up to ``end`` are taken only where it holds; returns what ``end`` wants."""
+        self.steps.append((kernel.UNLESS, self._column(holds), 0))
+        return len(self.steps) - 1
+
+    def end(self, begun: int) -> None:
+        """Where the steps of ``unless`` end."""
+        code, column, _ = self.steps[begun]
+        self.steps[begun] = (code, column, len(self.steps) - 1 - begun)
+
+    def step(self, code: int, argument: int = 0) -> None:
+        """Any other step."""
+        self.steps.append((code, argument, 0))
+
+    def assembled(self) -> dict[str, Any]:
+        """The arrays that the compiled loop reads."""
+        pieces: list[int] = []
+        literals = bytearray(self.literals)
+        steps = list(self.steps)
+        for step, texts in self.choices:
+            code, column, _ = steps[step]
+            steps[step] = (code, column, len(pieces))
+            for t in texts:
+                pieces.append(len(literals))
+                literals += t
+            pieces.append(len(literals))
+        table = np.array(steps, dtype=np.int64)
+        base = np.cumsum([0, *(len(t.pool) for t in self.texts)])
+        at = np.empty((self.n, 2 * len(self.texts)), dtype=np.int64)
+        for k, t in enumerate(self.texts):
+            at[:, 2 * k] = t.start[:-1] + base[k]
+            at[:, 2 * k + 1] = t.start[1:] + base[k]
+        return {
+            "code": np.ascontiguousarray(table[:, 0]),
+            "a": np.ascontiguousarray(table[:, 1]),
+            "b": np.ascontiguousarray(table[:, 2]),
+            "literals": np.frombuffer(bytes(literals), dtype=np.uint8),
+            "piece": np.array(pieces, dtype=np.int64),
+            "values": np.stack(self.values, axis=1),
+            "texts": np.concatenate([t.pool for t in self.texts]),
+            "text_at": at,
+        }
+
+
+def _reasons(f: _Form, d: DecisionColumns) -> None:
+    c, said = d.columns, facts(d)
+
+    def begin(holds: BoolArray) -> int:
+        begun = f.unless(holds)
+        f.step(kernel.SEPARATOR)
+        return begun
+
+    def plain(holds: BoolArray, code: str) -> None:
+        begun = begin(holds)
+        f.literal(f'{{"args":{{}},"code":"{code}"}}')
+        f.end(begun)
+
+    policy = d.policy
+    f.literal('"reasons":[')
+    f.step(kernel.RESTART)
+    for code in GATES:
+        if code == "gate_unsuitable":
+            begun = begin(d.gate.closed[code])
+            f.literal(f'{{"args":{{"least":{policy["minimum_suitability_level"]},"level":')
+            f.integer(c.suitability)
+            f.literal(f'}},"code":"{code}"}}')
+            f.end(begun)
+        elif code == "gate_kyc_expired":
+            begun = begin(d.gate.closed[code])
+            f.literal('{"args":{"expired_on":')
+            f.text(c.kyc_text)
+            f.literal(f'}},"code":"{code}"}}')
+            f.end(begun)
+        elif code == "gate_inexperienced":
+            begun = begin(d.gate.closed[code])
+            least = policy.get("suitability_experience_months", 0)
+            f.literal(f'{{"args":{{"least":{least},"months":')
+            f.integer(c.experience)
+            f.literal(f'}},"code":"{code}"}}')
+            f.end(begun)
+        elif code == "gate_assets_too_low":
+            begun = begin(d.gate.closed[code])
+            f.literal('{"args":{"assets":')
+            f.amount(c.mean_assets)
+            f.literal(',"least":')
+            f.amount(np.full(len(d), policy.get("suitability_minimum_assets_amt", 0)))
+            f.literal(f'}},"code":"{code}"}}')
+            f.end(begun)
+        else:
+            plain(d.gate.closed[code], code)
+    begun = begin(said.unfinanced)
+    f.literal('{"args":{"symbol":')
+    f.text(c.request_symbol)
+    f.literal('},"code":"not_financed"}')
+    f.end(begun)
+    begun = begin(said.above)
+    f.literal('{"args":{"limit":')
+    f.amount(d.cap.cap)
+    f.literal(',"requested":')
+    f.amount(c.requested)
+    f.literal('},"code":"request_above_limit"}')
+    f.end(begun)
+    begun = begin(said.over)
+    f.literal('{"args":{"debt":')
+    f.amount(d.debt_amt)
+    f.literal(',"limit":')
+    f.amount(d.cap.cap)
+    f.literal('},"code":"debt_above_limit"}')
+    f.end(begun)
+    plain(d.unpriced > 0, "unpriced_holding")
+    plain(said.provisional, "provisional")
+    for k, code in enumerate(BOUND_CODES):
+        begun = begin(said.bound == k)
+        f.literal('{"args":{')
+        if code == "bound_statutory":
+            f.literal('"reference":')
+            f.choice(said.reference, said.references)
+        elif code == "bound_line":
+            f.literal('"gap":')
+            f.percent(d.books.portfolio_gap)
+        elif code == "bound_concentration":
+            f.literal('"weight":')
+            f.percent(d.books.largest_weight)
+        elif code == "bound_structural":
+            f.literal('"margin":')
+            f.percent(d.books.portfolio_margin)
+        elif code == "bound_behavioural":
+            f.literal('"share":')
+            f.percent(said.tier_share)
+            f.literal(',"tier":')
+            f.choice(d.tiers.tier - 1, TIER_TEXTS)
+        elif k == HOUSE:
+            f.literal('"ratio":')
+            f.percent(said.house_ratio)
+            f.literal(',"reference":')
+            f.choice(said.reference, said.references)
+        f.literal(f'}},"code":"{code}"}}')
+        f.end(begun)
+    names = d.bundle.names
+    rows = np.arange(len(d))
+    for k in range(PRINCIPAL_REASONS):
+        family, feature = said.family[:, k], np.maximum(said.feature[:, k], 0)
+        begun = begin(family >= 0)
+        f.literal('{"args":{"attribution":')
+        f.integer(said.attribution[:, k])
+        f.literal(',"feature":')
+        f.choice(feature, names)
+        f.literal(',"value":')
+        f.integer(d.features.values[rows, feature])
+        f.literal('},"code":')
+        f.choice(np.maximum(family, 0), [f"factor_{n}" for n in said.families])
+        f.literal("}")
+        f.end(begun)
+    f.literal("]")
+
+
+def _null_where(values: IntArray, undefined: BoolArray) -> IntArray:
+    return np.where(undefined, NULL, values)
+
+
+def _form(d: DecisionColumns) -> _Form:
+    """The form of a decision's body: every key in order."""
+    c, policy, market, bundle = d.columns, d.policy, d.market, d.bundle
+    f = _Form(len(d))
+    f.literal('{"account_id":')
+    f.text(c.account_id)
+    f.literal(f',"as_of":"{market.session.isoformat()}","attributions":{{"base":')
+    f.literal(f'{bundle.head.base_attribution},"values":[')
+    f.step(kernel.LIST)
+    f.literal(']},"binding":')
+    f.choice(d.cap.binding, CAP_TERMS)
+    f.literal(',"candidate_sessions":')
+    f.integer(d.tiers.candidate_sessions)
+    f.literal(',"candidate_tier":')
+    f.count(d.tiers.candidate)
+    f.literal(',"cap_waterfall":[')
+    for k, term in enumerate(CAP_TERMS):
+        f.literal(("," if k else "") + '{"limit_amt":')
+        limit = d.cap.limits[:, k]
+        f.amount(_null_where(limit, limit >= NO_LIMIT))
+        f.literal(',"removed_amt":')
+        f.amount(d.cap.removed[:, k])
+        f.literal(f',"term":"{term}"}}')
+    f.literal('],"client_id":')
+    f.text(c.client_id)
+    f.literal(f',"counterfactuals":[],"currency":"{policy.currency}","debt_amt":')
+    f.amount(d.debt_amt)
+    f.literal(',"decision_id":"')
+    f.step(kernel.UUID, 0)
+    f.literal('","distances":{')
+    distance = facts(d).distance
+    undefined = d.books.maintenance == NULL
+    for k, name in enumerate(sorted(LINE_NAMES)):
+        f.literal(("," if k else "") + f'"{name}":')
+        f.integer(_null_where(distance[:, LINE_NAMES.index(name)], undefined))
+    f.literal('},"ead_amt":')
+    f.amount(d.ead_amt)
+    f.literal(f',"effective_on":"{policy.effective_on.isoformat()}"')
+    f.literal(f',"engine_version":"{DECISION_ENGINE_VERSION}","equity_amt":')
+    f.amount(d.books.equity)
+    f.literal(',"expected_loss_amt":')
+    f.amount(d.expected_loss_amt)
+    f.literal(f',"hashes":{{"bundle":"{bundle.sha256}","case":"')
+    f.step(kernel.HEX, 16)
+    f.literal(f'","feature_set":"{bundle.feature_set_sha256}","features":"')
+    f.step(kernel.HEX, 48)
+    f.literal(f'","market":"{market.sha256}","policy":"{policy.sha256}"')
+    f.literal(f',"reference":"{bundle.reference_sha256}"}},"lgd_ratio":')
+    f.integer(d.lgd)
+    lines = ",".join(f'"{n}":{policy[f"{n}_line_ratio"]}' for n in sorted(LINE_NAMES))
+    f.literal(f',"lines":{{{lines}}},"maintenance_ratio":')
+    f.integer(d.books.maintenance)
+    f.literal(',"max_debt_amt":')
+    f.amount(d.cap.cap)
+    f.literal(',"max_leverage_milli":')
+    f.integer(d.cap.leverage_milli)
+    f.literal(',"month_change_bps":')
+    f.integer(d.rate.month_change_bps)
+    f.literal(',"outcome":')
+    f.choice(d.outcome, OUTCOMES)
+    f.literal(',"pd":{"high":')
+    f.integer(d.pd_high)
+    f.literal(',"low":')
+    f.integer(d.pd_low)
+    f.literal(',"value":')
+    f.integer(d.pd)
+    f.literal('},"provisional":')
+    f.raw_choice(d.books.invested == 0, [b"false", b"true"])
+    f.literal(',"quarter_changes":')
+    f.integer(d.rate.quarter_changes)
+    f.literal(',"rate_bps":')
+    f.integer(d.rate.rate_bps)
+    f.literal(',"rate_waterfall":[')
+    for k, name in enumerate(RATE_COMPONENTS):
+        f.literal(("," if k else "") + '{"bps":')
+        f.integer(d.rate.components[:, k])
+        f.literal(f',"component":"{name}"}}')
+    f.literal("],")
+    _reasons(f, d)
+    f.literal(',"request":{"key":')
+    f.text(c.request_key)
+    f.literal(',"kind":')
+    f.choice(c.kind, REQUEST_KINDS)
+    f.literal(',"requested_debt_amt":')
+    f.amount(c.requested)
+    f.literal(',"symbol":')
+    f.text(c.request_symbol)
+    f.literal('},"score":')
+    f.integer(d.score)
+    f.literal(',"soft_cap_amt":')
+    f.amount(d.cap.soft)
+    f.literal(',"supersedes":')
+    f.text(c.supersedes)
+    f.literal(',"tier":')
+    f.choice(d.tiers.tier - 1, TIER_TEXTS)
+    f.literal("}")
+    assert len(TIER_TEXTS) == DEFAULT_TIER
+    return f
+
+
+@dataclass(frozen=True)
+class Written:
+    """Some rows in writing: their bytes one after the other, and each row's SHA-256."""
+
+    data: memoryview
+    start: list[int]
+    sha256: list[bytes]
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The canonical bytes of each row."""
+        for k in range(len(self.sha256)):
+            yield bytes(self.data[self.start[k] : self.start[k + 1]])
+
+
+def _digests(d: DecisionColumns, first: int, stop: int) -> bytes:
+    """Of each row: the hash its id is made of (16 bytes), of its case and of its features."""
+    sha, c = hashlib.sha256, d.columns
+    values = np.ascontiguousarray(d.features.values[first:stop], dtype="<i8")
+    width = values.shape[1] * 8
+    row = memoryview(values.tobytes())
+    names, documents = c.names, c.documents
+    parts = []
+    for k in range(first, stop):
+        at = (k - first) * width
+        parts.append(sha(names[k]).digest()[:16])
+        parts.append(sha(documents[k]).digest())
+        parts.append(sha(row[at : at + width]).digest())
+    return b"".join(parts)
+
+
+def written(d: DecisionColumns, rows_at_once: int = ROWS_AT_ONCE) -> Iterator[Written]:
+    """The written form of every row, some at a time; each is valid until the next is asked for.
+
+    The bytes are those of ``canonical_bytes(body)`` for the row form's body.
+    """
+    if len(d) == 0:
+        return
+    arrays = _form(d).assembled()
+    lists = np.ascontiguousarray(d.attributions)
+    out = np.empty(0, dtype=np.uint8)
+    start = np.empty(rows_at_once + 1, dtype=np.int64)
+    sha = hashlib.sha256
+    for first in range(0, len(d), rows_at_once):
+        stop = min(first + rows_at_once, len(d))
+        count = stop - first
+        digests = np.frombuffer(_digests(d, first, stop), dtype=np.uint8).reshape(count, 80)
+        room = LONGEST_DOCUMENT + 8_192 * count
+        while True:
+            if len(out) < room:
+                out = np.empty(room, dtype=np.uint8)
+            length = kernel.write_rows(
+                0,
+                count,
+                arrays["code"],
+                arrays["a"],
+                arrays["b"],
+                arrays["literals"],
+                arrays["piece"],
+                arrays["values"][first:stop],
+                arrays["texts"],
+                arrays["text_at"][first:stop],
+                digests,
+                lists[first:stop],
+                out,
+                start,
+            )
+            if length >= 0:
+                break
+            room *= 2
+        data = memoryview(out)
+        at = start[: count + 1].tolist()
+        yield Written(data, at, [sha(data[at[k] : at[k + 1]]).digest() for k in range(count)])
+
+
+def hashes(d: DecisionColumns, threads: int = 1) -> list[bytes]:
+    """``decision_sha256`` of every row, in row order."""
+    del threads
+    return [digest for part in written(d) for digest in part.sha256]
