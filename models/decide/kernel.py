@@ -59,6 +59,37 @@ def largest_factors(
 
 
 @compiled
+def _write_number(value: int, places: int, digit: ByteArray, out: ByteArray, at: int) -> int:
+    """Write an integer, with a point before its last ``places`` digits; returns where it ends."""
+    if value < 0:
+        out[at] = 45
+        at += 1
+    # unsigned: division by a constant is then a multiplication and no sign is looked at
+    rest = np.uint64(-value) if value < 0 else np.uint64(value)
+    ten, zero = np.uint64(10), np.uint64(48)
+    k = 0
+    while True:
+        quotient = rest // ten
+        digit[k] = np.uint8(rest - quotient * ten + zero)
+        rest = quotient
+        k += 1
+        if rest == np.uint64(0) and k > places:
+            break
+    while k > places:
+        k -= 1
+        out[at] = digit[k]
+        at += 1
+    if places > 0:
+        out[at] = 46
+        at += 1
+        while k > 0:
+            k -= 1
+            out[at] = digit[k]
+            at += 1
+    return at
+
+
+@compiled
 def write_rows(
     first: int,
     stop: int,
@@ -93,9 +124,9 @@ def write_rows(
                 return -1
             what = code[op]
             if what == LITERAL:
-                for k in range(a[op], b[op]):
-                    out[at] = literals[k]
-                    at += 1
+                size = b[op] - a[op]
+                out[at : at + size] = literals[a[op] : b[op]]
+                at += size
             elif what in (INTEGER, AMOUNT, PERCENT, COUNT):
                 value = values[row, a[op]]
                 if value == null:
@@ -115,29 +146,14 @@ def write_rows(
                         # from 1e-6 to per cent with one place, rounded down
                         value = value // 1000
                         places = 1
-                    if value < 0:
-                        out[at] = 45
-                        at += 1
-                        value = -value
-                    k = 0
-                    while value > 0 or k <= places:
-                        digit[k] = 48 + value % 10
-                        value //= 10
-                        k += 1
-                    while k > 0:
-                        k -= 1
-                        out[at] = digit[k]
-                        at += 1
-                        if k == places and places > 0:
-                            out[at] = 46
-                            at += 1
+                    at = _write_number(value, places, digit, out, at)
                     if what != INTEGER:
                         out[at] = 34
                         at += 1
             elif what == TEXT:
-                for k in range(text_at[row, 2 * a[op]], text_at[row, 2 * a[op] + 1]):
-                    out[at] = texts[k]
-                    at += 1
+                begin, end = text_at[row, 2 * a[op]], text_at[row, 2 * a[op] + 1]
+                out[at : at + end - begin] = texts[begin:end]
+                at += end - begin
             elif what == CHOICE:
                 p = b[op] + values[row, a[op]]
                 for k in range(piece[p], piece[p + 1]):
@@ -169,20 +185,7 @@ def write_rows(
                     if c > 0:
                         out[at] = 44
                         at += 1
-                    value = lists[row, c]
-                    if value < 0:
-                        out[at] = 45
-                        at += 1
-                        value = -value
-                    k = 0
-                    while value > 0 or k == 0:
-                        digit[k] = 48 + value % 10
-                        value //= 10
-                        k += 1
-                    while k > 0:
-                        k -= 1
-                        out[at] = digit[k]
-                        at += 1
+                    at = _write_number(lists[row, c], 0, digit, out, at)
             elif what == UNLESS:
                 if values[row, a[op]] == 0:
                     op += b[op]

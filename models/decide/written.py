@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -44,12 +46,17 @@ class _Form:
         self.choices: list[tuple[int, Sequence[bytes]]] = []
         self.values: list[IntArray] = []
         self.texts: list[Texts] = []
+        self.blocked = False
 
     def literal(self, text: str | bytes) -> None:
         """Constant bytes."""
         data = text.encode() if isinstance(text, str) else text
         begin = len(self.literals)
         self.literals += data
+        if self.steps and self.steps[-1][0] == kernel.LITERAL and not self.blocked:
+            # the constant bytes before it are its neighbours in the pool too
+            begin = self.steps.pop()[1]
+        self.blocked = False
         self.steps.append((kernel.LITERAL, begin, len(self.literals)))
 
     def _column(self, values: IntArray | BoolArray) -> int:
@@ -95,6 +102,7 @@ class _Form:
         """Where the steps of ``unless`` end."""
         code, column, _ = self.steps[begun]
         self.steps[begun] = (code, column, len(self.steps) - 1 - begun)
+        self.blocked = True
 
     def step(self, code: int, argument: int = 0) -> None:
         """Any other step."""
@@ -376,26 +384,19 @@ def _digests(d: DecisionColumns, first: int, stop: int) -> bytes:
     return b"".join(parts)
 
 
-def written(d: DecisionColumns, rows_at_once: int = ROWS_AT_ONCE) -> Iterator[Written]:
-    """The written form of every row, some at a time; each is valid until the next is asked for.
-
-    The bytes are those of ``canonical_bytes(body)`` for the row form's body.
-    """
-    if len(d) == 0:
-        return
-    arrays = _form(d).assembled()
+def _rows(
+    d: DecisionColumns, arrays: dict[str, Any], first: int, stop: int, rows_at_once: int
+) -> Iterator[Written]:
+    """Rows ``first`` to ``stop`` in writing, in a buffer of their own."""
     lists = np.ascontiguousarray(d.attributions)
-    out = np.empty(0, dtype=np.uint8)
+    out = np.empty(LONGEST_DOCUMENT + 8_192 * rows_at_once, dtype=np.uint8)
     start = np.empty(rows_at_once + 1, dtype=np.int64)
     sha = hashlib.sha256
-    for first in range(0, len(d), rows_at_once):
-        stop = min(first + rows_at_once, len(d))
-        count = stop - first
-        digests = np.frombuffer(_digests(d, first, stop), dtype=np.uint8).reshape(count, 80)
-        room = LONGEST_DOCUMENT + 8_192 * count
+    for begin in range(first, stop, rows_at_once):
+        end = min(begin + rows_at_once, stop)
+        count = end - begin
+        digests = np.frombuffer(_digests(d, begin, end), dtype=np.uint8).reshape(count, 80)
         while True:
-            if len(out) < room:
-                out = np.empty(room, dtype=np.uint8)
             length = kernel.write_rows(
                 0,
                 count,
@@ -404,23 +405,44 @@ def written(d: DecisionColumns, rows_at_once: int = ROWS_AT_ONCE) -> Iterator[Wr
                 arrays["b"],
                 arrays["literals"],
                 arrays["piece"],
-                arrays["values"][first:stop],
+                arrays["values"][begin:end],
                 arrays["texts"],
-                arrays["text_at"][first:stop],
+                arrays["text_at"][begin:end],
                 digests,
-                lists[first:stop],
+                lists[begin:end],
                 out,
                 start,
             )
             if length >= 0:
                 break
-            room *= 2
+            out = np.empty(2 * len(out), dtype=np.uint8)
         data = memoryview(out)
         at = start[: count + 1].tolist()
-        yield Written(data, at, [sha(data[at[k] : at[k + 1]]).digest() for k in range(count)])
+        yield Written(data, at, [sha(data[i:j]).digest() for i, j in pairwise(at)])
+
+
+def written(d: DecisionColumns, rows_at_once: int = ROWS_AT_ONCE) -> Iterator[Written]:
+    """The written form of every row, some at a time; each is valid until the next is asked for.
+
+    The bytes are those of ``canonical_bytes(body)`` for the row form's body.
+    """
+    if len(d):
+        yield from _rows(d, _form(d).assembled(), 0, len(d), rows_at_once)
 
 
 def hashes(d: DecisionColumns, threads: int = 1) -> list[bytes]:
-    """``decision_sha256`` of every row, in row order."""
-    del threads
-    return [digest for part in written(d) for digest in part.sha256]
+    """``decision_sha256`` of every row, in row order, whatever the threads."""
+    if len(d) == 0:
+        return []
+    d.columns.prepare()
+    arrays = _form(d).assembled()
+    each = -(-len(d) // max(1, threads))
+    parts = [(k, min(k + each, len(d))) for k in range(0, len(d), each)]
+
+    def part(bounds: tuple[int, int]) -> list[bytes]:
+        return [h for w in _rows(d, arrays, *bounds, ROWS_AT_ONCE) for h in w.sha256]
+
+    if len(parts) == 1:
+        return part(parts[0])
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return [h for done in pool.map(part, parts) for h in done]

@@ -6,11 +6,11 @@ in ``SCALE``-ths of one, so that nothing is ever rounded.
 
 China. SSE and SZSE margin trading rules, available margin 保证金可用余额, financing side:
     cash + sum(collateral shares x haircut)
-    + sum((value of financed shares - amount financed) x haircut), the haircut being 100 % for a loss
+    + sum((value of financed shares - amount financed) x haircut), a loss being taken in full
     - sum(amount financed x margin ratio of the contract) - interest
-A new contract of amount P at ratio m needs P x m of it. A contract keeps the ratio of the day it was
-opened; since the close of 2023-09-08 lender and client may agree on 80 % for older ones. A contract
-that finances more shares than the account holds finances what is held, pro rata.
+A new contract of amount P at ratio m needs P x m of it. A contract keeps the ratio of the day it
+was opened; since the close of 2023-09-08 lender and client may agree on 80 % for older ones. A
+contract that finances more shares than the account holds finances what is held, pro rata.
 
 United States. 12 CFR 220.12: equity of 50 % of margin securities and of 100 % of others. FINRA Rule
 4210(b): 2,000 dollars of equity, 25,000 of a pattern day trader until 2026-06-03.
@@ -152,7 +152,7 @@ def equity_in_hundredths(book: Book, names: dict[str, Name]) -> tuple[int, int]:
 def law_allows(
     book: Book, debt: int, names: dict[str, Name], kind: str, today: dt.date, day_trader: bool
 ) -> bool:
-    """Whether new borrowing up to ``debt`` keeps the rules: the contract is opened and looked at."""
+    """Whether borrowing up to ``debt`` keeps the rules: the contract is opened and looked at."""
     new = debt - owed(book)
     if new <= 0:
         return True

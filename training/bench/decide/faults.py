@@ -168,7 +168,10 @@ FAULTS: Final = (
         ((china, "available_margin", _loss_at_the_haircut),),
     ),
     Fault(
-        "interest left out", "cn", ("2015-06-30",), ((china, "available_margin", _without_interest),)
+        "interest left out",
+        "cn",
+        ("2015-06-30",),
+        ((china, "available_margin", _without_interest),),
     ),
     Fault(
         "financed shares counted twice",
@@ -177,7 +180,10 @@ FAULTS: Final = (
         ((china, "available_margin", _financed_twice),),
     ),
     Fault(
-        "an override ignored", "us", ("2020-03-20",), ((columns, "cap_waterfall", _override_ignored),)
+        "an override ignored",
+        "us",
+        ("2020-03-20",),
+        ((columns, "cap_waterfall", _override_ignored),),
     ),
     Fault(
         "a related group not pooled",
