@@ -8,21 +8,21 @@ walks for every row; keys stand in the order of RFC 8785.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-import orjson
 
 from data_contracts.decision import DECISION_ENGINE_VERSION, OUTCOMES
 from data_contracts.units import NULL, BoolArray, IntArray
 from models.decide import kernel
-from models.decide.cases import REQUEST_KINDS, Texts
+from models.decide.cases import REQUEST_KINDS
 from models.decide.columns import DecisionColumns
 from models.decide.facts import BOUND_CODES, HOUSE, LINE_NAMES, PRINCIPAL_REASONS, facts
+from models.decide.form import Form
 from models.decide.gates import GATES
 from models.margin.cap import CAP_TERMS
 from models.margin.limits import NO_LIMIT
@@ -35,110 +35,7 @@ LONGEST_DOCUMENT: Final = 40_000
 TIER_TEXTS: Final = ("1", "2", "3", "4", "5", "6", "7", "D")
 
 
-class _Form:
-    """Steps of a written form, and the columns they read."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self.steps: list[tuple[int, int, int]] = []
-        self.literals = bytearray()
-        self.pieces: list[int] = [0]
-        self.choices: list[tuple[int, Sequence[bytes]]] = []
-        self.values: list[IntArray] = []
-        self.texts: list[Texts] = []
-        self.blocked = False
-
-    def literal(self, text: str | bytes) -> None:
-        """Constant bytes."""
-        data = text.encode() if isinstance(text, str) else text
-        begin = len(self.literals)
-        self.literals += data
-        if self.steps and self.steps[-1][0] == kernel.LITERAL and not self.blocked:
-            # the constant bytes before it are its neighbours in the pool too
-            begin = self.steps.pop()[1]
-        self.blocked = False
-        self.steps.append((kernel.LITERAL, begin, len(self.literals)))
-
-    def _column(self, values: IntArray | BoolArray) -> int:
-        self.values.append(np.asarray(values, dtype=np.int64))
-        return len(self.values) - 1
-
-    def integer(self, values: IntArray) -> None:
-        """An integer, null for ``NULL``."""
-        self.steps.append((kernel.INTEGER, self._column(values), 0))
-
-    def amount(self, values: IntArray) -> None:
-        """Minor units as a decimal string, null for ``NULL``."""
-        self.steps.append((kernel.AMOUNT, self._column(values), 0))
-
-    def percent(self, values: IntArray) -> None:
-        """A 1e-6 ratio as a string of per cent with one place, rounded down."""
-        self.steps.append((kernel.PERCENT, self._column(values), 0))
-
-    def count(self, values: IntArray) -> None:
-        """An integer as a string."""
-        self.steps.append((kernel.COUNT, self._column(values), 0))
-
-    def text(self, texts: Texts) -> None:
-        """One JSON string a row."""
-        self.texts.append(texts)
-        self.steps.append((kernel.TEXT, len(self.texts) - 1, 0))
-
-    def choice(self, values: IntArray | BoolArray, pieces: Sequence[str]) -> None:
-        """One of some constant texts, as JSON strings."""
-        self.raw_choice(values, [orjson.dumps(p) for p in pieces])
-
-    def raw_choice(self, values: IntArray | BoolArray, pieces: Sequence[bytes]) -> None:
-        """One of some constant bytes."""
-        self.choices.append((len(self.steps), pieces))
-        self.steps.append((kernel.CHOICE, self._column(values), 0))
-
-    def unless(self, holds: BoolArray) -> int:
-        """The steps up to ``end`` are taken only where it holds; returns what ``end`` wants."""
-        self.steps.append((kernel.UNLESS, self._column(holds), 0))
-        return len(self.steps) - 1
-
-    def end(self, begun: int) -> None:
-        """Where the steps of ``unless`` end."""
-        code, column, _ = self.steps[begun]
-        self.steps[begun] = (code, column, len(self.steps) - 1 - begun)
-        self.blocked = True
-
-    def step(self, code: int, argument: int = 0) -> None:
-        """Any other step."""
-        self.steps.append((code, argument, 0))
-
-    def assembled(self) -> dict[str, Any]:
-        """The arrays that the compiled loop reads."""
-        pieces: list[int] = []
-        literals = bytearray(self.literals)
-        steps = list(self.steps)
-        for step, texts in self.choices:
-            code, column, _ = steps[step]
-            steps[step] = (code, column, len(pieces))
-            for t in texts:
-                pieces.append(len(literals))
-                literals += t
-            pieces.append(len(literals))
-        table = np.array(steps, dtype=np.int64)
-        base = np.cumsum([0, *(len(t.pool) for t in self.texts)])
-        at = np.empty((self.n, 2 * len(self.texts)), dtype=np.int64)
-        for k, t in enumerate(self.texts):
-            at[:, 2 * k] = t.start[:-1] + base[k]
-            at[:, 2 * k + 1] = t.start[1:] + base[k]
-        return {
-            "code": np.ascontiguousarray(table[:, 0]),
-            "a": np.ascontiguousarray(table[:, 1]),
-            "b": np.ascontiguousarray(table[:, 2]),
-            "literals": np.frombuffer(bytes(literals), dtype=np.uint8),
-            "piece": np.array(pieces, dtype=np.int64),
-            "values": np.stack(self.values, axis=1),
-            "texts": np.concatenate([t.pool for t in self.texts]),
-            "text_at": at,
-        }
-
-
-def _reasons(f: _Form, d: DecisionColumns) -> None:
+def _reasons(f: Form, d: DecisionColumns) -> None:
     c, said = d.columns, facts(d)
 
     def begin(holds: BoolArray) -> int:
@@ -254,10 +151,10 @@ def _null_where(values: IntArray, undefined: BoolArray) -> IntArray:
     return np.where(undefined, NULL, values)
 
 
-def _form(d: DecisionColumns) -> _Form:
+def _form(d: DecisionColumns) -> Form:
     """The form of a decision's body: every key in order."""
     c, policy, market, bundle = d.columns, d.policy, d.market, d.bundle
-    f = _Form(len(d))
+    f = Form(len(d))
     f.literal('{"account_id":')
     f.text(c.account_id)
     f.literal(f',"as_of":"{market.session.isoformat()}","attributions":{{"base":')
@@ -416,7 +313,7 @@ def _rows(
             if length >= 0:
                 break
             out = np.empty(2 * len(out), dtype=np.uint8)
-        data = memoryview(out)
+        data = out.data
         at = start[: count + 1].tolist()
         yield Written(data, at, [sha(data[i:j]).digest() for i, j in pairwise(at)])
 

@@ -23,13 +23,13 @@ class _StrictLoader(yaml.SafeLoader):
 def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     made: dict[Any, Any] = {}
     for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node, deep=True)
         if key in made:
             raise DoubledKeyError(
                 f"{node.start_mark.name}: {key} is written twice, again in line"
                 f" {key_node.start_mark.line + 1}; keep one"
             )
-        made[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+        made[key] = loader.construct_object(value_node, deep=True)
     return made
 
 
@@ -45,7 +45,7 @@ def read_yaml(text: str, name: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise InputError(f"{name} is not YAML: {error}") from None
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
     if not isinstance(document, dict):
         raise InputError(f"{name} must hold a mapping of rules")
     return document

@@ -67,7 +67,7 @@ class Found:
 
     cases: int = 0
     breaches: Counter[str] = field(default_factory=Counter)
-    bound: Counter[str] = field(default_factory=Counter)
+    bound: Counter[int] = field(default_factory=Counter)
     sums_broken: int = 0
     compared: int = 0
     unequal: int = 0

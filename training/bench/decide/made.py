@@ -171,7 +171,8 @@ class _Maker:
 
     def book(self, name: str, most: int = 5) -> Book:
         r = self.r
-        positions, contracts = [], []
+        positions: list[Holding] = []
+        contracts: list[Loan] = []
         for k in r.sample(range(len(self.market.symbols)), r.randrange(most + 1)):
             symbol = "UNKNOWN" if r.random() < 0.01 else self.market.symbols[k]
             if any(p.symbol == symbol for p in positions):
