@@ -28,3 +28,19 @@ def shut(buying: IntArray, market: MarketSnapshot, policy: Policy) -> BoolArray:
     """
     eligible = np.append(may_be_financed(market, policy), False)
     return np.asarray((buying != NULL) & ~eligible[np.maximum(buying, -1)], dtype=bool)
+
+
+def stopped(ratios: IntArray, policy: Policy) -> BoolArray:
+    """Names in which margin buying is stopped after a row of sessions, shape (N,).
+
+    ``ratios`` has margin debt over tradable value, 1e-6, shape (T, N), ``NULL`` where unknown. A
+    name stops at the exchange's share and stays so until a session below the lower one.
+    """
+    state = np.zeros(ratios.shape[1], dtype=bool)
+    stop, resume = policy["crowding_stop_ratio"], policy["crowding_resume_ratio"]
+    for row in ratios:
+        known = row != NULL
+        state = np.where(
+            known & (row >= stop), True, np.where(known & (row < resume), False, state)
+        )
+    return state
