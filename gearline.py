@@ -108,6 +108,17 @@ def _add_serving_verbs(verbs: Any) -> None:
     add = _verb(verbs, "decide", "serving.commands:run_decide", text, example).add_argument
     add("case", type=Path, metavar="CASE.json", help="a case file; the demo writes one")
 
+    text = "what if the client pays in, sells, asks otherwise, or prices move"
+    example = "gearline simulate out/demo/case.json --price all:-0.10 --deposit 5000"
+    add = _verb(verbs, "simulate", "serving.commands:run_simulate", text, example).add_argument
+    add("case", type=Path, metavar="CASE.json", help="a case file; the demo writes one")
+    add("--deposit", metavar="AMOUNT", help="cash paid in; negative is a withdrawal")
+    add("--sell", action="append", default=[], metavar="SYMBOL:SHARES", help="shares sold")
+    add("--repay", metavar="AMOUNT", help="debt repaid from cash")
+    add("--ask", metavar="AMOUNT", help="debt asked for")
+    text = "price move of a name, or of all"
+    add("--price", action="append", default=[], metavar="SYMBOL:RATIO", help=text)
+
     text, example = "decide again on stored inputs, compare", "gearline replay --sample 500 --json"
     p = _verb(verbs, "replay", "serving.commands:run_replay", text, example, seed=True)
     _lake(p)

@@ -39,15 +39,21 @@ class Counterfactual:
 
     def as_dict(self) -> dict[str, Any]:
         """The lever as a document."""
-        reaches = {"outcome": "approve", "max_debt_amt": format_decimal(self.max_debt_amt, 2)}
+        made: dict[str, Any] = {
+            "lever": None,
+            "amount_amt": None,
+            "symbol": None,
+            "quantity_shares": None,
+            "outcome": "approve",
+            "max_debt_amt": format_decimal(self.max_debt_amt, 2),
+        }
         match self.lever:
             case Deposit(amount):
-                return {"lever": "deposit", "amount_amt": format_decimal(amount, 2), **reaches}
-            case Sell(symbol, shares):
-                named = {"lever": "sell", "symbol": symbol, "quantity_shares": shares}
-                return {**named, **reaches}
+                return made | {"lever": "deposit", "amount_amt": format_decimal(amount, 2)}
             case AskLess(amount):
-                return {"lever": "ask_less", "amount_amt": format_decimal(amount, 2), **reaches}
+                return made | {"lever": "ask_less", "amount_amt": format_decimal(amount, 2)}
+            case Sell(symbol, shares):
+                return made | {"lever": "sell", "symbol": symbol, "quantity_shares": shares}
             case _:
                 raise InputError(f"{self.lever} is no lever of a client's")
 
