@@ -67,7 +67,7 @@ def one_line(ran, code=2):
 def test_five_hundred_decisions_of_the_demo_come_out_equal(cli, small_demo):
     code, document = replayed(cli, small_demo.path, "--sample", 500)
     assert code == 0
-    assert document == {"checked": 500, "equal": 500, "different": [], "engine_version": "1"}
+    assert document == {"checked": 500, "equal": 500, "different": [], "engine_version": "2"}
 
 
 def test_a_sample_larger_than_the_record_takes_all_of_it(cli, record, two_nights):
