@@ -66,15 +66,23 @@ def _write_number(value: int, places: int, digit: ByteArray, out: ByteArray, at:
         at += 1
     # unsigned: division by a constant is then a multiplication and no sign is looked at
     rest = np.uint64(-value) if value < 0 else np.uint64(value)
-    ten, zero = np.uint64(10), np.uint64(48)
+    ten, hundred, zero = np.uint64(10), np.uint64(100), np.uint64(48)
     k = 0
-    while True:
-        quotient = rest // ten
-        digit[k] = np.uint8(rest - quotient * ten + zero)
+    # two digits a division: only the division by a hundred waits for the one before it
+    while rest >= ten or k <= places:
+        quotient = rest // hundred
+        pair = rest - quotient * hundred
+        high = pair // ten
+        digit[k] = np.uint8(pair - high * ten + zero)
+        digit[k + 1] = np.uint8(high + zero)
         rest = quotient
+        k += 2
+    if rest > np.uint64(0):
+        digit[k] = np.uint8(rest + zero)
         k += 1
-        if rest == np.uint64(0) and k > places:
-            break
+    # a pair may have brought one zero too many in front
+    while k > places + 1 and digit[k - 1] == 48:
+        k -= 1
     while k > places:
         k -= 1
         out[at] = digit[k]
