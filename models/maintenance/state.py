@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from data_contracts.case import Case
 from data_contracts.snapshot import MarketSnapshot
-from data_contracts.units import NULL, RATIO_ONE, ceil_div, format_decimal
+from data_contracts.units import NULL, RATIO_ONE, ceil_div, format_decimal, parse_decimal
 from models.margin.book import book_columns
 from models.margin.limits import book_limits
 from models.policy import Policy
@@ -168,6 +168,27 @@ def account(
         withdrawable_amt=withdrawable,
         contracts_due=due,
     )
+
+
+def rooms(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Distance to every limit of a decision: what each term still leaves above the debt there is.
+
+    ``room_amt`` is negative where the debt is above the term; both are null where it does not
+    apply. Nothing need be repaid for it: only the lines force.
+    """
+    debt = parse_decimal(body["debt_amt"], 2, "debt_amt")
+    found = []
+    for step in body["cap_waterfall"]:
+        limit = step["limit_amt"]
+        room = None if limit is None else parse_decimal(limit, 2, "limit_amt") - debt
+        found.append(
+            {
+                "term": step["term"],
+                "limit_amt": limit,
+                "room_amt": None if room is None else format_decimal(room, 2),
+            }
+        )
+    return found
 
 
 def may_place(side: Side, level: Level) -> bool:

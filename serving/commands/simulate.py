@@ -13,7 +13,7 @@ from data_contracts.errors import InputError
 from data_contracts.units import parse_decimal
 from models.decide import decide
 from models.maintenance.counterfactuals import counterfactuals
-from models.maintenance.state import account
+from models.maintenance.state import account, rooms
 from models.maintenance.what_if import AskLess, Deposit, Lever, PriceMove, Repay, Sell, what_if
 from serving.commands.case_file import Inputs, read_inputs_of_case
 from serving.commands.places import Answer, Stages
@@ -50,7 +50,8 @@ def levers(arguments: argparse.Namespace) -> list[Lever]:
 
 def _told(i: Inputs, decision: Decision) -> dict[str, Any]:
     stands = account(i.case, i.market, i.policy).as_dict()
-    return {**{k: decision.body[k] for k in TOLD}, "account": stands}
+    told = {k: decision.body[k] for k in TOLD}
+    return {**told, "limits": rooms(decision.body), "account": stands}
 
 
 def run_simulate(arguments: argparse.Namespace, stages: Stages) -> Answer:

@@ -65,6 +65,14 @@ ARGUMENTS = [
     ),
     said("a benchmark of no time", "bench accuracy --data {files} --minutes 0", "more than 0"),
     said("a benchmark of too few rows", "bench explain --rows 10", "at least 1000 rows", "not 10 "),
+    said(
+        "a sale without shares",
+        "simulate {demo}/case.json --sell AAPL",
+        "--sell is 'AAPL'",
+        "write it like AAPL:100",
+    ),
+    said("a policy file", "policy check {new}.yaml", "there is no policy file", "name a pack"),
+    said("a moment", "policy diff us@2020 us", "A is '2020'", WRITE_A_DATE),
     said("an unknown pack", "policy show uk --as-of 2020-01-01", "pack 'uk'; the packs are cn, us"),
     said("an unknown pack of the demo", "demo --policy uk", "'uk' (choose from 'us', 'cn')"),
 ]

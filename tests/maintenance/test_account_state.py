@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from fractions import Fraction
 from typing import get_args
 
@@ -11,9 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_contracts.case import Book, Holding
-from models.maintenance.state import LEVELS, REDUCING, Side, account, may_place, sale_to_reach
+from models.maintenance.state import (
+    LEVELS,
+    REDUCING,
+    Side,
+    account,
+    may_place,
+    rooms,
+    sale_to_reach,
+)
 from models.policy import load_pack
-from tests.models.builders import MARKETS, POLICIES, make_case, make_loan
+from tests.models.builders import MARKETS, POLICIES, decided, make_case, make_loan
 
 CN, ONE = MARKETS["cn"], 10**6
 COMING = (dt.date(2024, 3, 18), dt.date(2024, 3, 19))
@@ -123,3 +132,16 @@ def test_without_debt_there_is_no_distance_and_no_call():
     assert {d.fall_ratio for d in made.distances} == {None}
     assert {d.deposit_amt for d in made.distances} == {0}
     assert made.as_dict()["owed_amt"] == "0.00"
+
+
+def test_the_room_under_every_limit_is_what_it_leaves_above_the_debt():
+    body = decided(make_case()).body
+    made = rooms(body)
+    assert [r["term"] for r in made] == [s["term"] for s in body["cap_waterfall"]]
+    assert {r["limit_amt"] is None for r in made} == {True, False}
+    for r in made:
+        if r["limit_amt"] is None:
+            assert r["room_amt"] is None
+        else:
+            owed = Decimal(body["debt_amt"])
+            assert Decimal(r["room_amt"]) == Decimal(r["limit_amt"]) - owed
