@@ -133,3 +133,29 @@ def facts(d: DecisionColumns) -> Facts:
         attribution=attribution,
         distance=_distances(d.books.maintenance, policy),
     )
+
+
+def reason_codes(d: DecisionColumns) -> tuple[tuple[str, ...], IntArray, IntArray]:
+    """The codes of every row's reasons, in order: names, positions in them, and row offsets.
+
+    Row ``k`` has the names at ``positions[offsets[k]:offsets[k + 1]]``.
+    """
+    said = facts(d)
+    plain = {
+        **d.gate.closed,
+        "not_financed": said.unfinanced,
+        "request_above_limit": said.above,
+        "debt_above_limit": said.over,
+        "unpriced_holding": d.unpriced > 0,
+        "provisional": said.provisional,
+    }
+    names = (*plain, *BOUND_CODES, *(f"factor_{f}" for f in said.families))
+    columns = [np.where(holds, k, -1) for k, holds in enumerate(plain.values())]
+    bound, factor = len(plain), len(plain) + len(BOUND_CODES)
+    columns.append(np.where(said.bound == NOT_SAID, -1, said.bound + bound))
+    columns += [np.where(f < 0, -1, f + factor) for f in said.family.T]
+    table = np.stack(columns, axis=1)
+    given = table >= 0
+    offsets = np.zeros(len(d) + 1, dtype=np.int64)
+    np.cumsum(given.sum(axis=1), out=offsets[1:])
+    return names, table[given], offsets
