@@ -115,7 +115,7 @@ def test_help_imports_no_heavy_library():
 
 
 def test_an_import_that_happens_is_seen():
-    ran = run_python(RUN, ",".join(HEAVY), "policy", "show", "us", "--on", "2020-01-02")
+    ran = run_python(RUN, ",".join(HEAVY), "policy", "show", "us", "--as-of", "2020-01-02")
     assert json.loads(ran.stderr) == {"code": 0, "heavy": ["numpy"]}
 
 
