@@ -21,7 +21,7 @@ from data_contracts.units import NULL, BoolArray, IntArray
 from models.decide import kernel
 from models.decide.cases import REQUEST_KINDS
 from models.decide.columns import DecisionColumns
-from models.decide.facts import BOUND_CODES, HOUSE, LINE_NAMES, PRINCIPAL_REASONS, facts
+from models.decide.facts import BOUND_CODES, HOUSE, LINE_NAMES, PRINCIPAL_REASONS, Facts, facts
 from models.decide.form import Form
 from models.decide.gates import GATES
 from models.margin.cap import CAP_TERMS
@@ -35,8 +35,8 @@ LONGEST_DOCUMENT: Final = 40_000
 TIER_TEXTS: Final = ("1", "2", "3", "4", "5", "6", "7", "D")
 
 
-def _reasons(f: Form, d: DecisionColumns) -> None:
-    c, said = d.columns, facts(d)
+def _reasons(f: Form, d: DecisionColumns, said: Facts) -> None:
+    c = d.columns
 
     def begin(holds: BoolArray) -> int:
         begun = f.unless(holds)
@@ -154,7 +154,7 @@ def _null_where(values: IntArray, undefined: BoolArray) -> IntArray:
 def _form(d: DecisionColumns) -> Form:
     """The form of a decision's body: every key in order."""
     c, policy, market, bundle = d.columns, d.policy, d.market, d.bundle
-    f = Form(len(d))
+    f, said = Form(len(d)), facts(d)
     f.literal('{"account_id":')
     f.text(c.account_id)
     f.literal(f',"as_of":"{market.session.isoformat()}","attributions":{{"base":')
@@ -181,11 +181,10 @@ def _form(d: DecisionColumns) -> Form:
     f.literal(',"decision_id":"')
     f.step(kernel.UUID, 0)
     f.literal('","distances":{')
-    distance = facts(d).distance
     undefined = d.books.maintenance == NULL
     for k, name in enumerate(sorted(LINE_NAMES)):
         f.literal(("," if k else "") + f'"{name}":')
-        f.integer(_null_where(distance[:, LINE_NAMES.index(name)], undefined))
+        f.integer(_null_where(said.distance[:, LINE_NAMES.index(name)], undefined))
     f.literal('},"ead_amt":')
     f.amount(d.ead_amt)
     f.literal(f',"effective_on":"{policy.effective_on.isoformat()}"')
@@ -229,7 +228,7 @@ def _form(d: DecisionColumns) -> Form:
         f.integer(d.rate.components[:, k])
         f.literal(f',"component":"{name}"}}')
     f.literal("],")
-    _reasons(f, d)
+    _reasons(f, d, said)
     f.literal(',"request":{"key":')
     f.text(c.request_key)
     f.literal(',"kind":')
