@@ -75,7 +75,7 @@ def run_simulate(arguments: argparse.Namespace, stages: Stages) -> Answer:
     }
     lines = []
     for name in ("now", "after"):
-        d: dict[str, Any] = document[name]  # type: ignore[assignment]
+        d: dict[str, Any] = document[name]
         a = d["account"]
         ratio = a["maintenance_ratio"]
         shown = "no debt" if ratio is None else f"maintenance {ratio / 1e6:.4f}"
@@ -83,10 +83,10 @@ def run_simulate(arguments: argparse.Namespace, stages: Stages) -> Answer:
             f"{name:<6} {d['outcome']}, most debt {d['max_debt_amt']}, bound by {d['binding']};"
             f" {shown}, {a['level']}"
         )
-    for way in document["ways"]:  # type: ignore[attr-defined]
+    for way in document["ways"]:
         what = way["amount_amt"] or f"{way['quantity_shares']} {way['symbol']}"
         lines.append(f"  {way['lever']} {what}: approved, most debt {way['max_debt_amt']}")
     if document["nothing"]:
-        names = ", ".join(document["nothing"])  # type: ignore[arg-type]
+        names = ", ".join(document["nothing"])
         lines.append(f"  nothing the client can do: {names}")
     return 0, document, "\n".join(lines)
