@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from data_contracts.decision import DECISION_ENGINE_VERSION, OUTCOMES
 from data_contracts.units import NULL, BoolArray, IntArray
@@ -179,7 +180,7 @@ def _form(d: DecisionColumns) -> Form:
     f.literal(f',"counterfactuals":[],"currency":"{policy.currency}","debt_amt":')
     f.amount(d.debt_amt)
     f.literal(',"decision_id":"')
-    f.step(kernel.UUID, 0)
+    f.step(kernel.UUID, ID_AT)
     f.literal('","distances":{')
     undefined = d.books.maintenance == NULL
     for k, name in enumerate(sorted(LINE_NAMES)):
@@ -193,9 +194,9 @@ def _form(d: DecisionColumns) -> Form:
     f.literal(',"expected_loss_amt":')
     f.amount(d.expected_loss_amt)
     f.literal(f',"hashes":{{"bundle":"{bundle.sha256}","case":"')
-    f.step(kernel.HEX, 16)
+    f.step(kernel.HEX, CASE_AT)
     f.literal(f'","feature_set":"{bundle.feature_set_sha256}","features":"')
-    f.step(kernel.HEX, 48)
+    f.step(kernel.HEX, FEATURES_AT)
     f.literal(f'","market":"{market.sha256}","policy":"{policy.sha256}"')
     f.literal(f',"reference":"{bundle.reference_sha256}"}},"lgd_ratio":')
     f.integer(d.lgd)
@@ -264,20 +265,23 @@ class Written:
             yield bytes(self.data[self.start[k] : self.start[k + 1]])
 
 
-def _digests(d: DecisionColumns, first: int, stop: int) -> bytes:
-    """Of each row: the hash its id is made of (16 bytes), of its case and of its features."""
+ID_AT, CASE_AT, FEATURES_AT = 0, 32, 64
+"""Where a row's digests lie: of what its id is made of, of its case, of its features."""
+
+
+def _digests(d: DecisionColumns, first: int, stop: int) -> npt.NDArray[np.uint8]:
+    """The digests of each row that its body holds, shape (rows, 96)."""
     sha, c = hashlib.sha256, d.columns
     values = np.ascontiguousarray(d.features.values[first:stop], dtype="<i8")
     width = values.shape[1] * 8
-    row = memoryview(values.tobytes())
-    names, documents = c.names, c.documents
-    parts = []
-    for k in range(first, stop):
-        at = (k - first) * width
-        parts.append(sha(names[k]).digest()[:16])
-        parts.append(sha(documents[k]).digest())
-        parts.append(sha(row[at : at + width]).digest())
-    return b"".join(parts)
+    row = values.tobytes()
+    parts = (
+        [sha(name).digest() for name in c.names[first:stop]],
+        [sha(document).digest() for document in c.documents[first:stop]],
+        [sha(row[at : at + width]).digest() for at in range(0, len(row), width)],
+    )
+    made = [np.frombuffer(b"".join(p), dtype=np.uint8).reshape(-1, 32) for p in parts]
+    return np.concatenate(made, axis=1)
 
 
 def _rows(
@@ -291,7 +295,7 @@ def _rows(
     for begin in range(first, stop, rows_at_once):
         end = min(begin + rows_at_once, stop)
         count = end - begin
-        digests = np.frombuffer(_digests(d, begin, end), dtype=np.uint8).reshape(count, 80)
+        digests = _digests(d, begin, end)
         while True:
             length = kernel.write_rows(
                 0,

@@ -11,14 +11,15 @@ import datetime as dt
 import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from typing import Any, Final
 
 from data_contracts.errors import InputError
+from data_contracts.feature_frame import FeatureFrame
 from models.decide.cases import CaseColumns, case_columns
 from models.decide.columns import Losses, decide_prepared, structural_losses
-from models.decide.written import hashes, written
+from models.decide.written import hashes
 from models.margin.cap import CAP_TERMS
 from training.bench.decide.faults import FAULTS, caught
 from training.bench.decide.law import Found, batches, bench_bundle, one_batch, shipped
@@ -83,26 +84,35 @@ def speeds(clients: int, seed: int, threads: int, stages: Stages) -> dict[str, f
     bundle, policy = bench_bundle(), shipped("cn", DAY)
     frame = made_frame(bundle, cases, seed)
     stages("speed", 1, 5)
-    c = case_columns(cases, market).prepare()
-    losses = structural_losses(c, market, policy)
+    # a bucket of clients a thread, as a night has them
+    size = -(-clients // threads)
+    rows = [range(k, min(k + size, clients)) for k in range(0, clients, size)]
+    buckets = []
+    for part in rows:
+        c = case_columns([cases[k] for k in part], market).prepare()
+        buckets.append((c, frame.take(list(part)), structural_losses(c, market, policy)))
     stages("speed", 2, 5)
 
-    def decided(on: int) -> list[bytes]:
-        return hashes(decide_prepared(c, frame, bundle, policy, market, losses), on)
+    def one(bucket: tuple[CaseColumns, FeatureFrame, Losses]) -> list[bytes]:
+        c, features, losses = bucket
+        return hashes(decide_prepared(c, features, bundle, policy, market, losses))
 
-    documents = sum(
-        1 for part in written(decide_prepared(c, frame, bundle, policy, market)) for _ in part
-    )
-    assert documents == clients
-    made = {"structural": _rate(lambda: _structural(c, market, policy), clients, 3)}
+    def structural(bucket: tuple[CaseColumns, FeatureFrame, Losses]) -> Losses:
+        return _structural(bucket[0], market, policy)
+
+    assert sum(len(one(bucket)) for bucket in buckets) == clients
+    with ThreadPoolExecutor(threads) as pool:
+        made = {
+            "structural": _rate(lambda: list(pool.map(structural, buckets)), clients, 3),
+            "decisions": _rate(lambda: list(pool.map(one, buckets)), clients, ROUNDS),
+        }
     stages("speed", 3, 5)
-    made["decisions"] = _rate(lambda: decided(threads), clients, ROUNDS)
-    made["decisions_one_thread"] = _rate(lambda: decided(1), clients, ROUNDS)
+    made["decisions_one_thread"] = _rate(lambda: [one(b) for b in buckets], clients, ROUNDS)
     stages("speed", 4, 5)
 
     def from_objects() -> list[bytes]:
         columns = case_columns(cases, market).prepare()
-        return hashes(decide_prepared(columns, frame, bundle, policy, market), threads)
+        return hashes(decide_prepared(columns, frame, bundle, policy, market))
 
     made["from_cases"] = _rate(from_objects, clients, 1)
     stages("speed", 5, 5)
