@@ -108,6 +108,17 @@ def _add_serving_verbs(verbs: Any) -> None:
     add = _verb(verbs, "decide", "serving.commands:run_decide", text, example).add_argument
     add("case", type=Path, metavar="CASE.json", help="a case file; the demo writes one")
 
+    text = "what if the client pays in, sells, asks otherwise, or prices move"
+    example = "gearline simulate out/demo/case.json --price all:-0.10 --deposit 5000"
+    add = _verb(verbs, "simulate", "serving.commands:run_simulate", text, example).add_argument
+    add("case", type=Path, metavar="CASE.json", help="a case file; the demo writes one")
+    add("--deposit", metavar="AMOUNT", help="cash paid in; negative is a withdrawal")
+    add("--sell", action="append", default=[], metavar="SYMBOL:SHARES", help="shares sold")
+    add("--repay", metavar="AMOUNT", help="debt repaid from cash")
+    add("--ask", metavar="AMOUNT", help="debt asked for")
+    text = "price move of a name, or of all"
+    add("--price", action="append", default=[], metavar="SYMBOL:RATIO", help=text)
+
     text, example = "decide again on stored inputs, compare", "gearline replay --sample 500 --json"
     p = _verb(verbs, "replay", "serving.commands:run_replay", text, example, seed=True)
     _lake(p)
@@ -130,12 +141,30 @@ def _add_serving_verbs(verbs: Any) -> None:
     text, example = "entries as JSON lines", "gearline ledger export > entries.jsonl"
     _lake(_verb(group, "export", "serving.commands:run_export", text, example))
 
-    text = "the rules in force on a date, with level and reference"
-    example = "gearline policy show cn --on 2015-11-23"
+    _add_policy_verbs(verbs)
+
+
+def _add_policy_verbs(verbs: Any) -> None:
+    example = "gearline policy show cn --as-of 2015-11-23"
     group = _group(verbs, "policy", "the policy packs", example)
-    add = _verb(group, "show", "gearline:run_policy", text, example).add_argument
-    add("pack", metavar="PACK", help="us or cn")
-    add("--on", required=True, help="date, YYYY-MM-DD")
+    run = "models.policy.commands:run_"
+    text = "the rules in force at a moment, with level and reference"
+    example = "gearline policy show cn --as-of 2023-09-08T15:00:00"
+    p = _verb(group, "show", run + "show", text, example)
+    p.add_argument("pack", metavar="PACK", help="us, cn or a YAML file")
+    text = "YYYY-MM-DD for its midnight, or YYYY-MM-DDTHH:MM:SS; market time unless a zone is given"
+    p.add_argument("--as-of", required=True, metavar="TIME", help=text)
+
+    text = "what changed between two packs or two moments"
+    example = "gearline policy diff cn@2015-11-22 cn@2015-11-23"
+    p = _verb(group, "diff", run + "diff", text, example)
+    text = "a pack or a YAML file, with @TIME for a moment; without it the last date"
+    p.add_argument("before", metavar="A", help=text)
+    p.add_argument("after", metavar="B", help="the same, of what it became")
+
+    text = "find gaps, overlaps and rules that never bind"
+    p = _verb(group, "check", run + "check", text, "gearline policy check")
+    p.add_argument("packs", nargs="*", metavar="PACK", help="packs or YAML files (default: all)")
 
 
 class Stages:
@@ -172,50 +201,6 @@ class Stages:
 DEMO_ARGUMENTS = ("out", "policy", "market", "clients")
 Answer = tuple[int, dict[str, Any], str]
 """What a verb answers: exit code, the document of ``--json``, and the text for a person."""
-
-
-def run_policy(arguments: argparse.Namespace, stages: Stages) -> Answer:
-    """``policy show``."""
-    from data_contracts.units import parse_day
-    from models.policy import load_pack
-    from models.policy.pack import LEVELS
-
-    pack = load_pack(arguments.pack)
-    policy = pack.on(parse_day(arguments.on, "--on"))
-    rows: list[dict[str, Any]] = []
-    for name, value in sorted(policy.in_force.items()):
-        p = pack.parameters[name]
-        rows.append(
-            {
-                "parameter": name,
-                "level": p.level,
-                "unit": p.unit,
-                "values": list(value.values),
-                "since": value.since.isoformat(),
-                "reference": value.reference,
-                "verified": value.verified,
-                "en": p.en,
-                "zh": p.zh,
-            }
-        )
-    rows.sort(key=lambda r: (LEVELS.index(r["level"]), r["parameter"]))
-    quantum = {"ratio": "1e-6", "amt": "0.01", "int": "1"}
-    title = f"{pack.title_en} ({pack.title_zh})"
-    text = [f"{title}, in force on {policy.effective_on}, sha256 {pack.sha256[:16]}"]
-    for r in rows:
-        mark = "" if r["verified"] else "  UNVERIFIED"
-        numbers = " ".join(map(str, r["values"]))
-        text.append(
-            f"{r['level']:<9} {r['parameter']:<40} {numbers} x {quantum[r['unit']]}"
-            f"  since {r['since']}  {r['reference']}{mark}"
-        )
-    document = {
-        "pack": pack.name,
-        "effective_on": policy.effective_on.isoformat(),
-        "sha256": pack.sha256,
-        "parameters": rows,
-    }
-    return DONE, document, "\n".join(text)
 
 
 def run_demo(arguments: argparse.Namespace, stages: Stages) -> Answer:

@@ -35,17 +35,22 @@ __all__ = [
 RequestKind = Literal["application", "nightly", "simulation"]
 MarginState = Literal["clear", "called", "overdue", "defaulted"]
 AML_LEVELS: Final = ("low", "medium", "high")
+MAX_MONTHS: Final = 1_200
 MAX_SESSIONS: Final = 100_000
 """Four centuries of trading days; a larger count is no count of sessions."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """Why a decision is asked for. ``key`` is the run or request key that names the decision."""
+    """Why a decision is asked for. ``key`` is the run or request key that names the decision.
+
+    ``symbol`` is the security that new borrowing will buy, where that is known already.
+    """
 
     kind: RequestKind
     key: str
     requested_debt_amt: int | None = None
+    symbol: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(RequestKind):
@@ -61,7 +66,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Status:
-    """Facts that gates read before any score: KYC, suitability, sanctions, an open margin call."""
+    """Facts that gates read before any score: KYC, suitability, sanctions, an open margin call.
+
+    ``experience_months`` of securities trading and ``mean_assets_amt``, the mean securities assets
+    of the last 20 sessions, are read for applications; null is unknown. ``day_trader`` is a
+    pattern day trader by FINRA's definition.
+    """
 
     kyc_expires_on: dt.date | None
     suitability_level: int | None
@@ -70,8 +80,15 @@ class Status:
     aml_level: str = "low"
     automated_decision_refused: bool = False
     margin_state: MarginState = "clear"
+    experience_months: int | None = None
+    mean_assets_amt: int | None = None
+    day_trader: bool = False
 
     def __post_init__(self) -> None:
+        if self.experience_months is not None:
+            check_range(self.experience_months, 0, MAX_MONTHS, "status.experience_months")
+        if self.mean_assets_amt is not None:
+            check_amount(self.mean_assets_amt, "status.mean_assets_amt")
         if self.aml_level not in AML_LEVELS:
             raise InputError(
                 f"status.aml_level is {self.aml_level!r}; it must be one of {', '.join(AML_LEVELS)}"
@@ -197,6 +214,7 @@ def case_to_json(case: Case) -> dict[str, Any]:
             "kind": case.request.kind,
             "key": case.request.key,
             "requested_debt_amt": _opt_amt(case.request.requested_debt_amt),
+            "symbol": case.request.symbol,
         },
         "client_id": case.client_id,
         "account_id": case.account_id,
@@ -211,6 +229,9 @@ def case_to_json(case: Case) -> dict[str, Any]:
             "aml_level": case.status.aml_level,
             "automated_decision_refused": case.status.automated_decision_refused,
             "margin_state": case.status.margin_state,
+            "experience_months": case.status.experience_months,
+            "mean_assets_amt": _opt_amt(case.status.mean_assets_amt),
+            "day_trader": case.status.day_trader,
         },
         "book": _book_json(case.book),
         "group": None
@@ -317,6 +338,7 @@ def case_from_json(document: Any) -> Case:
             request.typed("kind", str),
             request.typed("key", str),
             request.amount("requested_debt_amt", True),
+            request.typed("symbol", str, True) if "symbol" in request.document else None,
         ),
         client_id=r.typed("client_id", str),
         account_id=r.typed("account_id", str),
@@ -331,6 +353,14 @@ def case_from_json(document: Any) -> Case:
             aml_level=status.typed("aml_level", str),
             automated_decision_refused=status.typed("automated_decision_refused", bool),
             margin_state=status.typed("margin_state", str),
+            # a case may leave these out: unknown, and no pattern day trader
+            experience_months=status.typed("experience_months", int, True)
+            if "experience_months" in status.document
+            else None,
+            mean_assets_amt=status.amount("mean_assets_amt", True)
+            if "mean_assets_amt" in status.document
+            else None,
+            day_trader="day_trader" in status.document and status.typed("day_trader", bool),
         ),
         book=_read_book(r.raw("book"), "case.book"),
         group=group,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -21,9 +21,10 @@ from data_contracts.errors import InputError
 from data_contracts.lake import write_atomically
 from data_contracts.units import NULL, BoolArray, IntArray
 
-SNAPSHOT_FORMAT: Final = 1
+SNAPSHOT_FORMAT: Final = 2
 _INTEGER_COLUMNS: Final = (
     "price", "price_limit", "haircut", "security_margin", "gap_loss", "expected_sale_shares",
+    "financing_ratio",
 )  # fmt: skip
 _FLAG_COLUMNS: Final = ("margin_eligible", "collateral_eligible", "special_treatment", "suspended")
 
@@ -46,6 +47,8 @@ class MarketSnapshot:
     net_capital_amt, headroom_amt : the firm's capital and what is left of its quota, minor units
     utilisation : int, share of the quota drawn, 1e-6
     tier_shift_bps : seven integers, never falling from tier 1 to 7, found in the night's first pass
+    financing_ratio : int64 in 1e-6, margin debt of all lenders in a name over its tradable value,
+        ``NULL`` if unknown; left out, it is unknown for every name
     """
 
     session: dt.date
@@ -69,9 +72,12 @@ class MarketSnapshot:
     headroom_amt: int
     utilisation: int
     tier_shift_bps: tuple[int, ...]
+    financing_ratio: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         n = len(self.symbols)
+        if n and self.financing_ratio.shape == (0,):
+            object.__setattr__(self, "financing_ratio", np.full(n, NULL, dtype=np.int64))
         if list(self.symbols) != sorted(set(self.symbols)):
             raise InputError("the snapshot's symbols are not ascending and unique")
         for name in (*_INTEGER_COLUMNS, *_FLAG_COLUMNS):
@@ -203,6 +209,7 @@ def _assemble(m: Any, table: pa.Table, scenarios: npt.NDArray[np.int32]) -> Mark
         security_margin=columns["security_margin"],
         gap_loss=columns["gap_loss"],
         expected_sale_shares=columns["expected_sale_shares"],
+        financing_ratio=columns["financing_ratio"],
         margin_eligible=flags["margin_eligible"],
         collateral_eligible=flags["collateral_eligible"],
         special_treatment=flags["special_treatment"],

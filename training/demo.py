@@ -215,7 +215,7 @@ def _next_commands(out: Path, night: str) -> list[dict[str, str]]:
         {"command": f"gearline ledger verify{lake} --since {out}/ledger.checkpoints", "en": "Check the record against its signed checkpoint", "zh": "按签名检查点核验账本"},
         {"command": f"gearline decide {out}/case.json", "en": "Decide on one case file; edit it and see what changes", "zh": "对单个案例作出决定；可修改后观察变化"},
         {"command": f"gearline features build {out} --as-of {night} --out features.parquet", "en": "The features as they were known on a session", "zh": "某交易日当时可知的特征"},
-        {"command": "gearline policy show cn --on 2015-11-23", "en": "The rules in force on a date, with references", "zh": "某日生效的规则及出处"},
+        {"command": "gearline policy show cn --as-of 2015-11-23", "en": "The rules in force on a date, with references", "zh": "某日生效的规则及出处"},
     ]  # fmt: skip
 
 

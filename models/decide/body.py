@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-
-from data_contracts.canonical import canonical_bytes, sha256_hex
-from data_contracts.case import case_to_json
+from data_contracts.canonical import sha256_hex
 from data_contracts.decision import DECISION_ENGINE_VERSION, OUTCOMES, Decision, decision_id
-from data_contracts.units import NULL, RATIO_ONE, IntArray, format_decimal
+from data_contracts.units import NULL, format_decimal
 from models.decide.columns import DecisionColumns
-from models.decide.gates import DECLINE, gates, reason
+from models.decide.facts import (
+    BOUND_CODES,
+    LINE_NAMES,
+    NOT_SAID,
+    PRINCIPAL_REASONS,
+    Facts,
+    facts,
+)
+from models.decide.gates import GATES, reason
 from models.margin.cap import CAP_TERMS
-from models.margin.limits import NO_LIMIT, house_margin_ratio
-from models.policy import Policy
+from models.margin.limits import NO_LIMIT
 from models.price.rate import RATE_COMPONENTS
 from models.tiers import DEFAULT_TIER
-
-PRINCIPAL_REASONS: Final = 4
-LINE_NAMES: Final = ("observe", "warn", "call", "force")
-_CONSTANT: Final = "house_margin_ratio_constant_ratio"
-_STATUTORY_PARAMETER: Final = {"reg_t": "initial_margin_ratio", "cn": "financing_margin_ratio"}
 
 
 def _amt(value: int) -> str:
@@ -35,94 +33,91 @@ def _percent(ratio: int) -> str:
     return format_decimal(ratio // 1000, 1)
 
 
-@lru_cache(maxsize=16)
-def _families(families: tuple[str, ...]) -> tuple[tuple[str, ...], IntArray]:
-    names = tuple(sorted(set(families)))
-    member = np.zeros((len(families), len(names)), dtype=np.int64)
-    for k, family in enumerate(families):
-        member[k, names.index(family)] = 1
-    return names, member
+def _tier(tier: int) -> str:
+    return "D" if tier == DEFAULT_TIER else str(tier)
 
 
-def _factor_reasons(d: DecisionColumns) -> list[list[dict[str, Any]]]:
-    """At most four adverse families a client, largest first, each naming its largest feature."""
-    names, member = _families(d.bundle.families)
-    by_family = d.attributions @ member
-    order = np.argsort(-by_family, axis=1, kind="stable")[:, :PRINCIPAL_REASONS]
-    leading = {
-        f: np.flatnonzero(member[:, f])[
-            np.argmax(d.attributions[:, np.flatnonzero(member[:, f])], axis=1)
-        ]
-        for f in range(len(names))
-    }
-    out: list[list[dict[str, Any]]] = []
-    values = d.features.values
-    for i in range(len(d)):
-        found = []
-        for f in order[i]:
-            if by_family[i, f] <= 0:
-                break
-            feature = int(leading[int(f)][i])
-            value = int(values[i, feature])
-            found.append(
-                reason(
-                    f"factor_{names[f]}",
-                    feature=d.bundle.names[feature],
-                    value=None if value == NULL else value,
-                    attribution=int(by_family[i, f]),
-                )
+def _gate_reasons(d: DecisionColumns, i: int) -> list[dict[str, Any]]:
+    s, policy = d.cases[i].status, d.policy
+    found = []
+    for code in GATES:
+        if not d.gate.closed[code][i]:
+            continue
+        args: dict[str, Any] = {}
+        if code == "gate_unsuitable":
+            args = {"level": s.suitability_level, "least": policy["minimum_suitability_level"]}
+        elif code == "gate_kyc_expired" and s.kyc_expires_on is not None:
+            args = {"expired_on": s.kyc_expires_on.isoformat()}
+        elif code == "gate_inexperienced":
+            least = policy["suitability_experience_months"]
+            args = {"months": s.experience_months, "least": least}
+        elif code == "gate_assets_too_low" and s.mean_assets_amt is not None:
+            least = policy["suitability_minimum_assets_amt"]
+            args = {"assets": _amt(s.mean_assets_amt), "least": _amt(least)}
+        found.append(reason(code, **args))
+    return found
+
+
+def _bound_reason(d: DecisionColumns, said: Facts, i: int) -> dict[str, Any]:
+    code = BOUND_CODES[int(said.bound[i])]
+    reference = said.references[int(said.reference[i])]
+    args: dict[str, Any] = {}
+    match code:
+        case "bound_statutory":
+            args = {"reference": reference}
+        case "bound_line":
+            args = {"gap": _percent(int(d.books.portfolio_gap[i]))}
+        case "bound_concentration":
+            args = {"weight": _percent(int(d.books.largest_weight[i]))}
+        case "bound_house_ratio":
+            args = {"ratio": _percent(int(said.house_ratio[i])), "reference": reference}
+        case "bound_structural":
+            args = {"margin": _percent(int(d.books.portfolio_margin[i]))}
+        case "bound_behavioural":
+            args = {
+                "tier": _tier(int(d.tiers.tier[i])),
+                "share": _percent(int(said.tier_share[i])),
+            }
+    return reason(code, **args)
+
+
+def _factor_reasons(d: DecisionColumns, said: Facts, i: int) -> list[dict[str, Any]]:
+    """At most four adverse families, largest first, each naming its largest feature."""
+    found = []
+    for k in range(PRINCIPAL_REASONS):
+        if said.family[i, k] < 0:
+            break
+        feature = int(said.feature[i, k])
+        value = int(d.features.values[i, feature])
+        found.append(
+            reason(
+                f"factor_{said.families[int(said.family[i, k])]}",
+                feature=d.bundle.names[feature],
+                value=None if value == NULL else value,
+                attribution=int(said.attribution[i, k]),
             )
-        out.append(found)
-    return out
+        )
+    return found
 
 
-def _house_parameter(policy: Policy) -> str:
-    """The parameter that sets the house margin ratio: the constant, or the floor if that is it."""
-    floor = "house_margin_ratio_floor_ratio"
-    return floor if house_margin_ratio(policy) == policy[floor] else _CONSTANT
-
-
-def _bound_reason(d: DecisionColumns, i: int) -> dict[str, Any]:
-    term = CAP_TERMS[int(d.cap.binding[i])]
-    policy: Policy = d.policy
-    match term:
-        case "statutory":
-            parameter = _STATUTORY_PARAMETER[policy.kind]
-            if policy.kind == "reg_t" and d.books.equity[i] < policy["minimum_equity_amt"]:
-                parameter = "minimum_equity_amt"
-            return reason("bound_statutory", reference=policy.reference(parameter))
-        case "line":
-            return reason("bound_line", gap=_percent(int(d.books.portfolio_gap[i])))
-        case "concentration":
-            return reason("bound_concentration", weight=_percent(int(d.books.largest_weight[i])))
-        case "structural" if d.books.house[i] <= d.books.structural[i]:
-            return reason(
-                "bound_house_ratio",
-                ratio=_percent(house_margin_ratio(policy)),
-                reference=policy.reference(_house_parameter(policy)),
-            )
-        case "structural":
-            return reason("bound_structural", margin=_percent(int(d.books.portfolio_margin[i])))
-        case "behavioural":
-            tier = int(d.tiers.tier[i])
-            share = 0 if tier == DEFAULT_TIER else policy.vector("tier_cap_ratio")[tier - 1]
-            return reason(
-                "bound_behavioural",
-                tier="D" if tier == DEFAULT_TIER else str(tier),
-                share=_percent(share),
-            )
-        case _:
-            return reason(f"bound_{term}")
-
-
-def _distances(maintenance: int, policy: Policy) -> dict[str, int | None]:
-    """Fall of asset value, 1e-6, until each line is reached; null without debt."""
-    if maintenance == NULL:
-        return dict.fromkeys(LINE_NAMES)
-    return {
-        name: RATIO_ONE - -(-policy[f"{name}_line_ratio"] * RATIO_ONE // max(maintenance, 1))
-        for name in LINE_NAMES
-    }
+def _reasons(d: DecisionColumns, said: Facts, i: int) -> list[dict[str, Any]]:
+    case = d.cases[i]
+    reasons = _gate_reasons(d, i)
+    if said.unfinanced[i]:
+        reasons.append(reason("not_financed", symbol=case.request.symbol))
+    cap = _amt(int(d.cap.cap[i]))
+    if said.above[i] and case.request.requested_debt_amt is not None:
+        requested = _amt(case.request.requested_debt_amt)
+        reasons.append(reason("request_above_limit", requested=requested, limit=cap))
+    if said.over[i]:
+        reasons.append(reason("debt_above_limit", debt=_amt(int(d.debt_amt[i])), limit=cap))
+    if d.unpriced[i]:
+        reasons.append(reason("unpriced_holding"))
+    if said.provisional[i]:
+        reasons.append(reason("provisional"))
+    if said.bound[i] != NOT_SAID:
+        reasons.append(_bound_reason(d, said, i))
+    return reasons + _factor_reasons(d, said, i)
 
 
 def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
@@ -137,28 +132,13 @@ def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
     }
     lines = {name: policy[f"{name}_line_ratio"] for name in LINE_NAMES}
     as_of, effective_on = market.session.isoformat(), policy.effective_on.isoformat()
-    factors = _factor_reasons(d)
+    said = facts(d)
     base = bundle.head.base_attribution
     limits, removed = d.cap.limits.tolist(), d.cap.removed.tolist()
     components, attributions = d.rate.components.tolist(), d.attributions.tolist()
     for i, case in enumerate(d.cases):
         cap, debt = int(d.cap.cap[i]), int(d.debt_amt[i])
         requested = case.request.requested_debt_amt
-        reasons = gates(case, policy)[1]
-        if requested is not None and requested > cap:
-            reasons.append(
-                reason("request_above_limit", requested=_amt(requested), limit=_amt(cap))
-            )
-        if debt > cap:
-            reasons.append(reason("debt_above_limit", debt=_amt(debt), limit=_amt(cap)))
-        if d.unpriced[i]:
-            reasons.append(reason("unpriced_holding"))
-        if d.books.invested[i] == 0:
-            reasons.append(reason("provisional"))
-        # a client who is declined is told the gate, not the limit of zero that follows from it
-        if not (d.outcome[i] == DECLINE and CAP_TERMS[int(d.cap.binding[i])] == "firm"):
-            reasons.append(_bound_reason(d, i))
-        reasons += factors[i]
         tier = int(d.tiers.tier[i])
         maintenance, leverage = int(d.books.maintenance[i]), int(d.cap.leverage_milli[i])
         yield {
@@ -168,6 +148,7 @@ def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
                 "kind": case.request.kind,
                 "key": case.request.key,
                 "requested_debt_amt": None if requested is None else _amt(requested),
+                "symbol": case.request.symbol,
             },
             "supersedes": case.override.supersedes if case.override else None,
             "client_id": case.client_id,
@@ -177,7 +158,7 @@ def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
             "effective_on": effective_on,
             "outcome": OUTCOMES[int(d.outcome[i])],
             "provisional": bool(d.books.invested[i] == 0),
-            "tier": "D" if tier == DEFAULT_TIER else str(tier),
+            "tier": _tier(tier),
             "candidate_tier": str(int(d.tiers.candidate[i])),
             "candidate_sessions": int(d.tiers.candidate_sessions[i]),
             "score": int(d.score[i]),
@@ -208,13 +189,16 @@ def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
             "quarter_changes": int(d.rate.quarter_changes[i]),
             "lines": lines,
             "maintenance_ratio": None if maintenance == NULL else maintenance,
-            "distances": _distances(maintenance, policy),
-            "reasons": reasons,
+            "distances": {
+                name: None if maintenance == NULL else int(said.distance[i, k])
+                for k, name in enumerate(LINE_NAMES)
+            },
+            "reasons": _reasons(d, said, i),
             "attributions": {"base": base, "values": attributions[i]},
             "counterfactuals": [],
             "hashes": {
                 **hashes,
-                "case": sha256_hex(canonical_bytes(case_to_json(case))),
+                "case": sha256_hex(d.columns.documents[i]),
                 "features": sha256_hex(d.features.values[i].astype("<i8").tobytes()),
             },
         }

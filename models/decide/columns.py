@@ -8,18 +8,18 @@ from typing import Final
 
 import numpy as np
 
-from data_contracts.case import TIERS, Book, Case
+from data_contracts.case import TIERS, Case
 from data_contracts.errors import InputError
 from data_contracts.feature_frame import FeatureFrame
 from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import NULL, PROB_ONE, RATIO_ONE, IntArray
 from models.bundle import Bundle
 from models.calibration import tier_of_pd
-from models.decide.gates import APPROVE, DECLINE, REFER, gates
-from models.margin.book import book_columns, pooled
+from models.decide.cases import CaseColumns, case_columns
+from models.decide.gates import APPROVE, DECLINE, REFER, GateColumns, gates
 from models.margin.cap import CapColumns, cap_waterfall
 from models.margin.exact import over, part
-from models.margin.limits import NO_LIMIT, BookLimits, book_limits
+from models.margin.limits import NO_LIMIT, BookLimits, book_limits, tail_loss
 from models.policy import Policy
 from models.price.rate import (
     RateColumns,
@@ -43,7 +43,7 @@ class DecisionColumns:
     into a canonical decision.
     """
 
-    cases: tuple[Case, ...]
+    columns: CaseColumns
     features: FeatureFrame
     bundle: Bundle
     policy: Policy
@@ -61,11 +61,17 @@ class DecisionColumns:
     books: BookLimits
     cap: CapColumns
     rate: RateColumns
+    gate: GateColumns
     outcome: IntArray
     unpriced: IntArray
 
     def __len__(self) -> int:
-        return len(self.cases)
+        return len(self.columns)
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases that were decided on."""
+        return self.columns.cases
 
 
 def check_inputs(
@@ -108,59 +114,34 @@ def check_inputs(
         )
 
 
-def _optional(values: list[int | None]) -> IntArray:
-    return np.array([NULL if v is None else v for v in values], dtype=np.int64)
-
-
-def _previous(cases: Sequence[Case], name: str, default: int) -> IntArray:
-    return np.array(
-        [default if c.previous is None else getattr(c.previous, name) for c in cases],
-        dtype=np.int64,
-    )
-
-
 def _tier_share(tier: IntArray, policy: Policy) -> IntArray:
     share = np.array([*policy.vector("tier_cap_ratio"), 0], dtype=np.int64)
     return share[tier - 1]
 
 
 def _group_terms(
-    cases: Sequence[Case],
+    c: CaseColumns,
     own: BookLimits,
     tier: IntArray,
     policy: Policy,
     market: MarketSnapshot,
+    loss: IntArray | None,
 ) -> IntArray:
     """Each client's part of what its related group supports together, ``NO_LIMIT`` without a group.
 
     The pooled book is limited like one client's, under the worst tier of the group, and then shared
     by equity, rounded down: so no split of a client into members can raise the total.
     """
-    out = np.full(len(cases), NO_LIMIT, dtype=np.int64)
-    grouped = [k for k, c in enumerate(cases) if c.group is not None and c.group.others]
-    if not grouped:
+    out = np.full(len(c), NO_LIMIT, dtype=np.int64)
+    if c.groups is None:
         return out
-    together: list[Book] = []
-    all_books: list[Book] = []
-    first: list[int] = []
-    called: list[str] = []
-    for k in grouped:
-        group = cases[k].group
-        assert group is not None
-        client = f"client {cases[k].client_id}"
-        together.append(pooled(cases[k].book, group.others, client))
-        first.append(len(all_books))
-        all_books.extend(group.others)
-        called.extend([f"{client}: a member of the related group"] * len(group.others))
-    pool = book_columns(
-        together, market, [f"client {cases[k].client_id}: the related group" for k in grouped]
+    rows, pool, others = c.groups.rows, c.groups.pool, c.groups.others
+    limits = book_limits(
+        pool, market, policy, loss=loss, buying=c.symbol[rows], day_trader=c.day_trader[rows]
     )
-    limits = book_limits(pool, market, policy)
-    others = book_columns(all_books, market, called)
     invested = others.per_book(others.holding_value, others.holding_book)
     others_equity = np.maximum(invested + others.cash - others.owed, 0)
-    equity_of_others = np.add.reduceat(others_equity, np.array(first))
-    rows = np.array(grouped)
+    equity_of_others = np.add.reduceat(others_equity, c.groups.first)
     behavioural = part(limits.structural, _tier_share(tier[rows], policy))
     firm = _firm_limit(pool.debt, market, policy)
     whole = np.minimum.reduce(
@@ -180,6 +161,24 @@ def _firm_limit(debt: IntArray, market: MarketSnapshot, policy: Policy) -> IntAr
     return np.minimum(min(max(single, 0), NO_LIMIT), debt + headroom)
 
 
+@dataclass(frozen=True)
+class Losses:
+    """Joint tail losses found before the decision: the structural part, minor units.
+
+    ``own`` has one a client, ``pooled`` one a row with a related group, in order.
+    """
+
+    own: IntArray
+    pooled: IntArray | None
+
+
+def structural_losses(c: CaseColumns, market: MarketSnapshot, policy: Policy) -> Losses:
+    """The structural part of many clients: what their books lose together in the tail."""
+    tail = policy["tail_ratio"]
+    pool = None if c.groups is None else tail_loss(c.groups.pool, market, tail)
+    return Losses(tail_loss(c.book, market, tail), pool)
+
+
 def decide_columns(
     cases: Sequence[Case],
     features: FeatureFrame,
@@ -197,51 +196,67 @@ def decide_columns(
         If the inputs do not belong together, or an amount is beyond what a decision can hold.
     """
     check_inputs(cases, features, bundle, policy, market)
-    n = len(cases)
-    score, attributions = bundle.head.score_and_attributions(features.values)
-    pd, pd_low, pd_high = bundle.calibration.of_score(score)
-    columns = book_columns(
-        [c.book for c in cases], market, [f"client {c.client_id}" for c in cases]
-    )
-    books = book_limits(columns, market, policy)
+    return decide_prepared(case_columns(cases, market), features, bundle, policy, market)
 
-    state = [c.status.margin_state for c in cases]
-    defaulted = np.array([s in ("overdue", "defaulted") for s in state], dtype=bool)
+
+def decide_prepared(
+    c: CaseColumns,
+    features: FeatureFrame,
+    bundle: Bundle,
+    policy: Policy,
+    market: MarketSnapshot,
+    losses: Losses | None = None,
+    scores: tuple[IntArray, IntArray] | None = None,
+) -> DecisionColumns:
+    """The same on cases that are columns of this market already, inputs checked by the caller.
+
+    ``losses`` is the structural part where it was found before; else it is found here. ``scores``
+    takes the arrays that score and attributions are written to.
+    """
+    score, attributions = bundle.head.score_and_attributions(features.values, out=scores)
+    pd, pd_low, pd_high = bundle.calibration.of_score(score)
+    books = book_limits(
+        c.book,
+        market,
+        policy,
+        loss=None if losses is None else losses.own,
+        buying=c.symbol,
+        day_trader=c.day_trader,
+    )
+    gate = gates(c, policy)
+    defaulted = gate.closed["gate_defaulted"]
     below_call = (books.maintenance != NULL) & (books.maintenance < policy["call_line_ratio"])
-    breached = defaulted | below_call | np.array([s == "called" for s in state], dtype=bool)
-    has_previous = np.array([c.previous is not None for c in cases], dtype=bool)
+    breached = defaulted | below_call | gate.closed["gate_call_open"]
     own_tier = tier_of_pd(pd, bundle.tier_edges)
     # a client in default is priced as one, whatever the score says of the year to come
     pd, pd_low, pd_high = (np.where(defaulted, PROB_ONE, p) for p in (pd, pd_low, pd_high))
-    worst = np.array([(c.group.worst_tier or 1) if c.group else 1 for c in cases], dtype=np.int64)
-    raw = np.maximum(own_tier, np.minimum(worst, TIERS[-1]))
-    since = np.minimum(_previous(cases, "sessions_since", 1), LONGEST_WAIT_SESSIONS)
+    raw = np.maximum(own_tier, np.minimum(c.worst_tier, TIERS[-1]))
+    since = np.minimum(c.previous["sessions_since"], LONGEST_WAIT_SESSIONS)
     tiers = tiers_with_hysteresis(
         raw,
-        has_previous,
-        _previous(cases, "tier", 1),
-        _previous(cases, "candidate_tier", 1),
-        _previous(cases, "candidate_sessions", 0),
+        c.has_previous,
+        c.previous["tier"],
+        c.previous["candidate_tier"],
+        c.previous["candidate_sessions"],
         since,
         policy["hysteresis_sessions"],
         breached,
         defaulted,
     )
 
-    outcome = np.array([gates(c, policy)[0] for c in cases], dtype=np.int64)
-    firm = np.where(outcome == DECLINE, 0, _firm_limit(columns.debt, market, policy))
-    override = _optional([c.override.max_debt_amt if c.override else None for c in cases])
+    firm = np.where(gate.outcome == DECLINE, 0, _firm_limit(c.book.debt, market, policy))
+    pooled_loss = None if losses is None else losses.pooled
     cap = cap_waterfall(
         statutory=books.statutory,
         line=books.line,
         concentration=books.concentration,
-        group=_group_terms(cases, books, tiers.tier, policy, market),
+        group=_group_terms(c, books, tiers.tier, policy, market, pooled_loss),
         firm=firm,
         structural=books.structural,
         behavioural=part(books.structural, _tier_share(tiers.tier, policy)),
-        override=np.where(override == NULL, NO_LIMIT, override),
+        override=np.where(c.override == NULL, NO_LIMIT, c.override),
         equity=books.equity,
-        previous_soft=_previous(cases, "soft_cap_amt", NULL),
+        previous_soft=c.previous["soft_cap_amt"],
         sessions_since=since,
         step_up_ratio=policy["step_up_ratio"],
         step_down_ratio=policy["step_down_ratio"],
@@ -249,30 +264,27 @@ def decide_columns(
     )
 
     lgd = loss_given_default(books.portfolio_gap, policy)
-    ead = exposure_at_default(columns.debt, cap.cap, policy)
+    ead = exposure_at_default(c.book.debt, cap.cap, policy)
     rate = rates(
         pd=pd,
         lgd=lgd,
         tier=tiers.tier,
-        previous_rate=_previous(cases, "rate_bps", NULL),
-        month_change_bps=_previous(cases, "month_change_bps", 0),
-        quarter_changes=_previous(cases, "quarter_changes", 0),
+        previous_rate=c.previous["rate_bps"],
+        month_change_bps=c.previous["month_change_bps"],
+        quarter_changes=c.previous["quarter_changes"],
         sessions_since=since,
         market=market,
         policy=policy,
     )
-    requested = _optional([c.request.requested_debt_amt for c in cases])
-    outcome = np.maximum(
-        outcome, np.where((requested != NULL) & (requested > cap.cap), REFER, APPROVE)
-    )
-    priced = columns.holding_symbol >= 0
+    asked_more = (c.requested != NULL) & (c.requested > cap.cap)
+    outcome = np.maximum(gate.outcome, np.where(asked_more, REFER, APPROVE))
+    priced = c.book.holding_symbol >= 0
     if len(market.symbols):
-        priced &= market.price[np.maximum(columns.holding_symbol, 0)] != NULL
-    unpriced = np.zeros(n, dtype=np.int64)
-    np.add.at(unpriced, columns.holding_book[~priced], 1)
+        priced &= market.price[np.maximum(c.book.holding_symbol, 0)] != NULL
+    unpriced = np.bincount(c.book.holding_book[~priced], minlength=len(c)).astype(np.int64)
     assert bool(np.all(tiers.tier <= DEFAULT_TIER))
     return DecisionColumns(
-        tuple(cases), features, bundle, policy, market,
+        c, features, bundle, policy, market,
         score, attributions, pd, pd_low, pd_high, lgd, ead, expected_loss_amt(pd, lgd, ead),
-        columns.debt, tiers, books, cap, rate, outcome, unpriced,
+        c.book.debt, tiers, books, cap, rate, gate, outcome, unpriced,
     )  # fmt: skip

@@ -13,6 +13,8 @@ from data_contracts.errors import InputError
 from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import MAX_AMT, NULL, IntArray
 
+EPOCH_ORDINAL: Final = 719_163
+"""1970-01-01 as ``date.toordinal`` counts."""
 MINOR_PER_PRICE: Final = 100
 """Prices are in 0.0001 and money in 0.01: shares x price // 100 is minor units."""
 
@@ -31,6 +33,7 @@ class BookColumns:
         snapshot and worth 0
     loan_book, loan_symbol, loan_outstanding, loan_ratio : int64, shape (L,)
     loan_value : int64, shape (L,), value of the shares a loan finances, of those still held
+    loan_opened : int64, shape (L,), day a loan was opened, days since 1970
     """
 
     n: int
@@ -46,6 +49,7 @@ class BookColumns:
     loan_outstanding: IntArray
     loan_ratio: IntArray
     loan_value: IntArray
+    loan_opened: IntArray
 
     @property
     def owed(self) -> IntArray:
@@ -128,12 +132,13 @@ def book_columns(
             0 if c.quantity_shares is None else c.quantity_shares,
             c.outstanding_amt,
             c.ratio_at_opening,
+            c.opened_on.toordinal() - EPOCH_ORDINAL,
         )
         for k, b in enumerate(books)
         for c in b.contracts
     ]
     h = np.array(holding, dtype=np.int64).reshape(-1, 3)
-    q = np.array(loans, dtype=np.int64).reshape(-1, 5)
+    q = np.array(loans, dtype=np.int64).reshape(-1, 6)
     cash = _ints([b.cash_amt for b in books])
     overdraft = np.maximum(-cash, 0)
     financed = _financed_and_held(h, q, max(len(market.symbols), 1))
@@ -151,6 +156,7 @@ def book_columns(
         loan_outstanding=q[:, 3],
         loan_ratio=q[:, 4],
         loan_value=_value(financed, q[:, 1], market),
+        loan_opened=q[:, 5],
     )
     assets = made.per_book(made.holding_value, made.holding_book) + made.cash
     beyond = np.flatnonzero((assets > MAX_AMT) | (made.owed > MAX_AMT))

@@ -13,9 +13,10 @@ from typing import Final
 import numpy as np
 
 from data_contracts.snapshot import MarketSnapshot
-from data_contracts.units import MAX_AMT, NULL, RATIO_ONE, IntArray
+from data_contracts.units import MAX_AMT, NULL, RATIO_ONE, BoolArray, IntArray
+from models.law import china, eligible, united_states
 from models.margin.book import BookColumns
-from models.margin.exact import over, part, part_up, up
+from models.margin.exact import over, part_up, up
 from models.policy import Policy
 
 CELLS_AT_ONCE: Final = 4_000_000
@@ -124,79 +125,25 @@ def structural_margin(
     return np.clip(np.where(invested > 0, np.maximum(joint, floor), unknown), 1, RATIO_ONE)
 
 
-def haircuts(market: MarketSnapshot, policy: Policy) -> IntArray:
-    """Share of value counted as collateral per symbol, never above the exchange's maximum."""
-    most = np.where(
-        market.special_treatment,
-        policy["haircut_max_special_treatment_ratio"],
-        policy["haircut_max_share_ratio"],
-    )
-    index_most = policy["haircut_max_index_share_ratio"]
-    given = market.haircut != NULL
-    # a published haircut above the ordinary maximum can only be an index constituent's
-    most_given = np.where(market.special_treatment, most, index_most)
-    counted = np.where(given, np.clip(market.haircut, 0, most_given), most)
-    return np.where(market.collateral_eligible, counted, 0)
+def book_limits(
+    books: BookColumns,
+    market: MarketSnapshot,
+    policy: Policy,
+    *,
+    loss: IntArray | None = None,
+    buying: IntArray | None = None,
+    day_trader: BoolArray | None = None,
+) -> BookLimits:
+    """What each book is worth and what debt each rule lets it carry.
 
-
-def available_margin(books: BookColumns, market: MarketSnapshot, policy: Policy) -> IntArray:
-    """保证金可用余额, minor units: what may still back new contracts, by the exchanges' definition.
-
-    cash + haircut x value of collateral shares + haircut x gain of financed shares (a loss in full)
-    - principal x margin ratio at opening - accrued interest. Open contracts keep their own ratio.
+    Parameters
+    ----------
+    loss : int64, shape (N,), joint tail loss of each book in minor units where it is known already;
+        else it is found here (``tail_loss``)
+    buying : int64, shape (N,), position in the snapshot of the name that new borrowing will buy,
+        -1 for a name the snapshot does not know, ``NULL`` where that is open
+    day_trader : bool, shape (N,), pattern day traders; none where left out
     """
-    cut = haircuts(market, policy)
-    cut_of = np.zeros(len(books.holding_symbol), dtype=np.int64)
-    known = books.holding_symbol >= 0
-    cut_of[known] = cut[books.holding_symbol[known]]
-    loan_cut = np.zeros(len(books.loan_symbol), dtype=np.int64)
-    named = books.loan_symbol >= 0
-    loan_cut[named] = cut[books.loan_symbol[named]]
-    all_shares = books.per_book(part(books.holding_value, cut_of), books.holding_book)
-    financed = books.per_book(part_up(books.loan_value, loan_cut), books.loan_book)
-    gain = books.loan_value - books.loan_outstanding
-    counted = np.where(gain >= 0, part(gain, loan_cut), gain)
-    gains = books.per_book(counted, books.loan_book)
-    bound = books.per_book(part_up(books.loan_outstanding, books.loan_ratio), books.loan_book)
-    cash = books.cash - books.overdraft
-    return cash + all_shares - financed + gains - bound - books.accrued
-
-
-def _cn_limits(
-    books: BookColumns, market: MarketSnapshot, policy: Policy
-) -> tuple[IntArray, IntArray]:
-    """Statutory limit and the house formula max(constant - haircut, floor)."""
-    available = available_margin(books, market, policy)
-    law = policy["financing_margin_ratio"]
-
-    def most(ratio: int) -> IntArray:
-        return np.asarray(np.maximum(books.debt + over(available, ratio), 0), dtype=np.int64)
-
-    return most(law), most(house_margin_ratio(policy))
-
-
-def house_margin_ratio(policy: Policy) -> int:
-    """The margin ratio that the house asks for, 1e-6, never below the exchange's."""
-    # what will be bought is not known yet: an ordinary share's haircut is the prudent guess
-    formula = policy["house_margin_ratio_constant_ratio"] - policy["haircut_max_share_ratio"]
-    floor = policy["house_margin_ratio_floor_ratio"]
-    return max(policy["financing_margin_ratio"], formula, floor)
-
-
-def _reg_t_limit(
-    books: BookColumns, market: MarketSnapshot, policy: Policy, equity: IntArray
-) -> IntArray:
-    """Regulation T: equity, less what may not be margined, covers the initial ratio of all."""
-    unlendable = np.ones(len(books.holding_symbol), dtype=bool)
-    known = books.holding_symbol >= 0
-    unlendable[known] = ~market.margin_eligible[books.holding_symbol[known]]
-    blocked = books.per_book(np.where(unlendable, books.holding_value, 0), books.holding_book)
-    most = supported(equity - blocked, policy["initial_margin_ratio"])
-    return np.where(equity >= policy["minimum_equity_amt"], most, 0)
-
-
-def book_limits(books: BookColumns, market: MarketSnapshot, policy: Policy) -> BookLimits:
-    """What each book is worth and what debt each rule lets it carry."""
     invested = books.per_book(books.holding_value, books.holding_book)
     assets = invested + books.cash
     owed = books.owed
@@ -207,11 +154,17 @@ def book_limits(books: BookColumns, market: MarketSnapshot, policy: Policy) -> B
     np.maximum.at(largest, books.holding_book, books.holding_value)
     weight = np.where(assets > 0, up(largest * RATIO_ONE, np.maximum(assets, 1)), 0)
 
-    gap = _weighted(books, market.gap_loss, invested, policy["reference_portfolio_gap_ratio"])
+    gap_loss = market.gap_loss
+    if policy.kind == "cn":
+        gap_loss = np.where(
+            gap_loss == NULL, NULL, np.maximum(gap_loss, china.lock_gaps(market, policy))
+        )
+    gap = _weighted(books, gap_loss, invested, policy["reference_portfolio_gap_ratio"])
     singles = _weighted(
         books, market.security_margin, invested, policy["reference_portfolio_margin_ratio"]
     )
-    loss = tail_loss(books, market, policy["tail_ratio"])
+    if loss is None:
+        loss = tail_loss(books, market, policy["tail_ratio"])
     margin = structural_margin(loss, invested, singles, policy)
 
     # opening line: one gap must not take the account below the call line
@@ -230,9 +183,13 @@ def book_limits(books: BookColumns, market: MarketSnapshot, policy: Policy) -> B
 
     structural, house = supported(equity, margin), np.full(books.n, NO_LIMIT, dtype=np.int64)
     if policy.kind == "cn":
-        statutory, house = _cn_limits(books, market, policy)
+        statutory, house = china.limits(books, market, policy, buying)
     else:
-        statutory = _reg_t_limit(books, market, policy, equity)
+        statutory = united_states.limit(books, market, policy, equity, day_trader)
+    if buying is not None:
+        # nothing new for a name that may not be bought on margin; what is owed stays owed
+        shut = eligible.shut(buying, market, policy)
+        statutory = np.where(shut, np.minimum(statutory, books.debt), statutory)
     return BookLimits(
         assets,
         invested,

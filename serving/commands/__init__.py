@@ -1,12 +1,13 @@
 """The verbs of the serving side. ``nights`` decides on books, ``record`` looks into what is stored.
 
 ``nights`` holds ``reprice`` and the demo's nights, ``case_file`` holds ``decide`` and the example
-case, ``record`` holds ``replay`` and ``ledger``.
+case, ``simulate`` the what-if, ``record`` holds ``replay`` and ``ledger``.
 """
 
 from serving.commands.case_file import run_decide, write_case_file
 from serving.commands.nights import Nights, decide_nights, run_reprice
 from serving.commands.record import run_export, run_prove, run_replay, run_verify
+from serving.commands.simulate import run_simulate
 
 __all__ = [
     "Nights",
@@ -16,6 +17,7 @@ __all__ = [
     "run_prove",
     "run_replay",
     "run_reprice",
+    "run_simulate",
     "run_verify",
     "write_case_file",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
-from data_contracts.case import case_from_json, case_to_json
+from data_contracts.case import Case, case_from_json, case_to_json
 from data_contracts.errors import InputError
 from data_contracts.feature_frame import FeatureFrame
 from data_contracts.lake import write_atomically
@@ -17,7 +18,7 @@ from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import NULL, IntArray, parse_day
 from models.bundle import Bundle
 from models.decide import decide
-from models.policy import load_pack
+from models.policy import Policy, load_pack
 from models.reasons import render
 from serving.commands.places import BUNDLE_FOLDER, LEDGER_FILE, Answer, Stages
 from serving.nightly import RunReport
@@ -117,9 +118,23 @@ def _feature_values(path: Path, given: Any, bundle: Bundle) -> IntArray:
     return np.array([row], dtype=np.int64)
 
 
-def run_decide(arguments: argparse.Namespace, stages: Stages) -> Answer:
-    """``decide CASE.json``."""
-    path: Path = arguments.case
+@dataclass(frozen=True)
+class Inputs:
+    """The five inputs of a decision, as a case file names them."""
+
+    case: Case
+    features: FeatureFrame
+    bundle: Bundle
+    policy: Policy
+    market: MarketSnapshot
+
+    def changed(self, case: Case, market: MarketSnapshot) -> Inputs:
+        """The same bundle, policy and features with another case and market."""
+        return replace(self, case=case, market=market)
+
+
+def read_inputs_of_case(path: Path) -> Inputs:
+    """The inputs that a case file holds or names."""
     document = read_case_file(path)
     bundle = Bundle.read(path.parent / document["bundle"])
     market = MarketSnapshot.read(path.parent / document["market"])
@@ -134,8 +149,14 @@ def run_decide(arguments: argparse.Namespace, stages: Stages) -> Answer:
         market.session,
         _feature_values(path, document["features"], bundle),
     )
-    decision = decide(case, frame, bundle, policy, market)
-    text = _decision_text(decision.body, bundle)
+    return Inputs(case, frame, bundle, policy, market)
+
+
+def run_decide(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``decide CASE.json``."""
+    i = read_inputs_of_case(arguments.case)
+    decision = decide(i.case, i.features, i.bundle, i.policy, i.market)
+    text = _decision_text(decision.body, i.bundle)
     return 0, {**decision.body, "decision_sha256": decision.sha256}, text
 
 

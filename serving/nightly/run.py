@@ -26,6 +26,7 @@ from features.sets import feature_set
 from models.bundle import Bundle
 from models.calibration import tier_of_pd
 from models.decide import decide_columns
+from models.law.firm import quota_by_law
 from models.margin.book import book_columns
 from models.margin.limits import book_limits
 from models.margin.security import FirmTerms, MarketHistory
@@ -33,6 +34,7 @@ from models.policy import Pack, Policy
 from models.price.rate import loss_given_default, risk_components
 from serving.ledger import Ledger
 from serving.nightly.cases import books, nightly_cases
+from serving.nightly.crowding import with_crowding
 from serving.nightly.previous import previous_decisions
 from serving.nightly.record import check_same, recorded, sealed_digests
 from serving.nightly.segments import DECISIONS_FILE, segment_table, write_segment
@@ -73,8 +75,11 @@ def effective_date(panel: PricePanel, t: int) -> dt.date:
     return day
 
 
-def firm_terms(root: Path, as_of: dt.date) -> FirmTerms:
-    """Capital, headroom and utilisation: the lake's last ``firm_state`` at or before a day."""
+def firm_terms(root: Path, as_of: dt.date, policy: Policy) -> FirmTerms:
+    """Capital, headroom and utilisation: the lake's last ``firm_state`` at or before a day.
+
+    The quota counts no further than the law lets the firm's capital carry it.
+    """
     table = read_table(root, "firm_state")
     table = table.filter(pc.less_equal(table["session"], as_of)).sort_by("session")
     if table.num_rows == 0:
@@ -86,6 +91,7 @@ def firm_terms(root: Path, as_of: dt.date) -> FirmTerms:
     capital, quota, drawn = (
         int(decimal_to_int(last[n])[0]) for n in ("net_capital_amt", "quota_amt", "drawn_amt")
     )
+    quota = quota_by_law(quota, capital, policy)
     used = drawn * RATIO_ONE // quota if quota > 0 else RATIO_ONE
     return FirmTerms(capital, max(quota - drawn, 0), min(used, RATIO_ONE))
 
@@ -209,11 +215,11 @@ def reprice(
     known = recorded(record if ledger is None else ledger.path, run_id, session)
     if ledger is not None and known.started is not None and known.finished is not None:
         return _report(root, known.started, known.finished, repeated=True)
-    firm, funding = firm_terms(root, session), funding_bps(root, session)
-    unshifted = markets.snapshot(t, policy, firm, funding)
+    firm, funding = firm_terms(root, session, policy), funding_bps(root, session)
+    unshifted = with_crowding(markets.snapshot(t, policy, firm, funding), root, policy)
     first = _first_pass(histories, session, bundle, policy, unshifted)
     firm = FirmTerms(firm.net_capital_amt, firm.headroom_amt, firm.utilisation, first.shifts)
-    market = markets.snapshot(t, policy, firm, funding)
+    market = with_crowding(markets.snapshot(t, policy, firm, funding), root, policy)
 
     folder = root / RUNS_FOLDER / run_id
     previous = {}

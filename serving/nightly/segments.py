@@ -16,13 +16,14 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.case import Case, case_from_json, case_to_json
-from data_contracts.decision import OUTCOMES, body_sha256
+from data_contracts.case import Case, case_from_json
+from data_contracts.decision import OUTCOMES, decision_id
 from data_contracts.errors import InputError
 from data_contracts.lake import decimal_array, write_atomically
 from data_contracts.units import NULL, IntArray
 from models.decide import DecisionColumns
-from models.decide.body import bodies
+from models.decide.facts import reason_codes
+from models.decide.written import hashes
 from models.margin.cap import CAP_TERMS
 from models.margin.limits import NO_LIMIT
 
@@ -48,12 +49,11 @@ def _integers(values: IntArray) -> pa.Array:
 
 def segment_table(d: DecisionColumns) -> pa.Table:
     """The decisions as a table, one row a client, in row order."""
-    ids, digests, reasons = [], [], []
-    for body in bodies(d):
-        ids.append(body["decision_id"])
-        digests.append(body_sha256(body))
-        reasons.append([r["code"] for r in body["reasons"]])
-    n = len(d)
+    n, as_of = len(d), d.market.session.isoformat()
+    ids = [decision_id(c.request.key, c.client_id, as_of) for c in d.cases]
+    names, positions, offsets = reason_codes(d)
+    codes = pa.DictionaryArray.from_arrays(pa.array(positions.astype(np.int16)), pa.array(names))
+    reasons = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), codes)
     amounts = {
         "debt_amt": d.debt_amt,
         "equity_amt": d.books.equity,
@@ -87,9 +87,9 @@ def segment_table(d: DecisionColumns) -> pa.Table:
         "rate_components_bps": _fixed(d.rate.components),
         "month_change_bps": pa.array(d.rate.month_change_bps),
         "quarter_changes": pa.array(d.rate.quarter_changes),
-        "reasons": pa.array(reasons, pa.list_(pa.dictionary(pa.int16(), pa.string()))),
+        "reasons": reasons,
         "attribution": _fixed(d.attributions),
-        "decision_sha256": pa.array(digests, pa.binary(32)),
+        "decision_sha256": pa.array(hashes(d), pa.binary(32)),
     }
     return pa.table(columns)
 
@@ -100,7 +100,7 @@ def inputs_table(d: DecisionColumns) -> pa.Table:
         {
             "client_id": pa.array([c.client_id for c in d.cases], pa.string()),
             "case": pa.array(
-                [orjson.dumps(case_to_json(c), option=orjson.OPT_SORT_KEYS) for c in d.cases],
+                d.columns.documents,
                 pa.binary(),
             ),
             "features": _fixed(d.features.values),

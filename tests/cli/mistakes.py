@@ -25,7 +25,7 @@ ARGUMENTS = [
         "required: FILE",
         "see `gearline market import --help`",
     ),
-    said("a missing required option", "policy show us", "required: --on", "policy show --help`"),
+    said("a missing required option", "policy show us", "required: --as-of", "policy show --help`"),
     said("neither id nor sample", "replay --lake {demo}", "ID --sample is required"),
     said("both id and sample", "replay --lake {demo} x --sample 3", "not allowed with"),
     said(
@@ -65,7 +65,15 @@ ARGUMENTS = [
     ),
     said("a benchmark of no time", "bench accuracy --data {files} --minutes 0", "more than 0"),
     said("a benchmark of too few rows", "bench explain --rows 10", "at least 1000 rows", "not 10 "),
-    said("an unknown pack", "policy show uk --on 2020-01-01", "pack 'uk'; the packs are cn, us"),
+    said(
+        "a sale without shares",
+        "simulate {demo}/case.json --sell AAPL",
+        "--sell is 'AAPL'",
+        "write it like AAPL:100",
+    ),
+    said("a policy file", "policy check {new}.yaml", "there is no policy file", "name a pack"),
+    said("a moment", "policy diff us@2020 us", "A is '2020'", WRITE_A_DATE),
+    said("an unknown pack", "policy show uk --as-of 2020-01-01", "pack 'uk'; the packs are cn, us"),
     said("an unknown pack of the demo", "demo --policy uk", "'uk' (choose from 'us', 'cn')"),
 ]
 
@@ -89,15 +97,17 @@ DATES = [
         WRITE_A_DATE,
     ),
     said("a date to reprice", "reprice {demo} --as-of 20.3.2020", "'20.3.2020'", WRITE_A_DATE),
-    said("a date of rules", "policy show us --on 2020-1-1", "--on is '2020-1-1'", WRITE_A_DATE),
+    said(
+        "a date of rules", "policy show us --as-of 2020-1-1", "--as-of is '2020-1-1'", WRITE_A_DATE
+    ),
     said("a date to train", "train {lake} --from x --out {new}", "--from is 'x'", WRITE_A_DATE),
     said(
         "a date before the pack",
-        "policy show us --on 1920-01-01",
+        "policy show us --as-of 1920-01-01",
         "is known from 1990-01-02 to ",
         "1920-01-01 is outside; extend the pack or choose another date",
     ),
-    said("a date after the pack", "policy show cn --on 2099-01-01", "2099-01-01 is outside"),
+    said("a date after the pack", "policy show cn --as-of 2099-01-01", "2099-01-01 is outside"),
     said(
         "a night after the market",
         "reprice {demo} --as-of 2030-03-20",

@@ -13,6 +13,7 @@ import sys
 import pytest
 
 import gearline
+from models.policy import commands
 
 HEAVY = (
     "numpy", "pandas", "pyarrow", "lightgbm", "shap", "sklearn", "mlflow", "duckdb", "matplotlib",
@@ -114,7 +115,7 @@ def test_help_imports_no_heavy_library():
 
 
 def test_an_import_that_happens_is_seen():
-    ran = run_python(RUN, ",".join(HEAVY), "policy", "show", "us", "--on", "2020-01-02")
+    ran = run_python(RUN, ",".join(HEAVY), "policy", "show", "us", "--as-of", "2020-01-02")
     assert json.loads(ran.stderr) == {"code": 0, "heavy": ["numpy"]}
 
 
@@ -149,8 +150,8 @@ def test_ctrl_c_ends_a_verb_with_130_and_one_line(cli, monkeypatch):
         print("half a document")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gearline, "run_policy", interrupted)
-    ran = cli("policy", "show", "us", "--on", "2020-01-02", "--json")
+    monkeypatch.setattr(commands, "run_show", interrupted)
+    ran = cli("policy", "show", "us", "--as-of", "2020-01-02", "--json")
     assert ran.code == gearline.INTERRUPTED == 130
     assert ran.out == ""
     assert ran.err == "half a document\ngearline: interrupted; the same command starts again\n"
@@ -181,7 +182,7 @@ def test_ctrl_c_in_the_middle_of_a_simulation_ends_it_soon_and_writes_nothing(
     [
         "ledger export --lake {demo}",
         "ledger export --lake {demo} --json",
-        "policy show us --on 2020-01-02",
+        "policy show us --as-of 2020-01-02",
     ],
 )
 def test_a_reader_that_has_gone_is_no_error(command, small_demo):

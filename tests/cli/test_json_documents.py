@@ -24,14 +24,17 @@ RUNS = {
     "features build": "features build {lake} --as-of 2014-10-01 --out {tmp}/features.parquet",
     "reprice": "reprice {demo} --as-of 2020-03-20 --dry-run",
     "decide": "decide {demo}/case.json",
+    "simulate": "simulate {demo}/case.json --price all:-0.02 --ask 900000000",
     "replay": "replay --lake {demo} --sample 3",
     "ledger verify": "ledger verify --lake {demo}",
     "ledger prove": "ledger prove 3 --lake {demo}",
     "ledger export": "ledger export --lake {demo}",
-    "policy show": "policy show cn --on 2015-11-23",
+    "policy show": "policy show cn --as-of 2015-11-23",
+    "policy diff": "policy diff cn@2015-11-22 cn@2015-11-23",
+    "policy check": "policy check",
 }
 """A run of each verb; ``demo``, ``train``, ``fit``, ``score`` and ``bench`` come by themselves."""
-MAY_BE_EMPTY = {"replay": ("different[]",)}
+MAY_BE_EMPTY = {"replay": ("different[]",), "policy check": ("findings[]",)}
 JSON_EITHER_WAY = ("ledger prove", "ledger export")
 
 
@@ -78,9 +81,10 @@ def is_json(text):
 
 
 def test_every_verb_that_runs_has_its_keys_documented(json_page):
-    documented = leaf_verbs() - {"bench"} | {"bench accuracy", "bench explain"}
+    documented = leaf_verbs() - {"bench"} | {"bench accuracy", "bench decide", "bench explain"}
     assert set(json_page) == documented
-    by_themselves = {"demo", "train", "lab fit", "fit", "score", "bench accuracy", "bench explain"}
+    by_themselves = {"demo", "train", "lab fit", "fit", "score"}
+    by_themselves |= {"bench accuracy", "bench decide", "bench explain"}
     assert set(RUNS) | by_themselves == documented
 
 

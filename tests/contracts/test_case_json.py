@@ -177,7 +177,7 @@ REFUSED = [
     (
         ("request", "colour"),
         "red",
-        "case.request.colour is not a field; the fields are kind, key, requested_debt_amt",
+        "case.request.colour is not a field; the fields are kind, key, requested_debt_amt, symbol",
     ),
     (
         ("book", "contracts", 0, "colour"),

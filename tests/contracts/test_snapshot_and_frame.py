@@ -109,7 +109,7 @@ def test_a_changed_array_is_refused(snapshot, tmp_path, what):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "the market snapshot has format 2; this version reads format 1"),
+        ({"format": 1}, "the market snapshot has format 1; this version reads format 2"),
         ({"mic": None}, "the market snapshot is damaged: 'mic' is missing"),
         (
             {"tier_shift_bps": [0, 0, 0, 0, 0, 0]},

@@ -15,6 +15,7 @@ from data_contracts.snapshot import MarketSnapshot
 from models.bundle import Bundle
 from models.decide import DecisionColumns, decide_columns
 from models.decide.body import bodies
+from models.decide.written import hashes, written
 from models.policy import load_pack
 from serving.nightly.segments import read_decisions, read_inputs, segment_table
 
@@ -109,3 +110,12 @@ def test_columns_and_rows_of_a_golden_set_are_the_same_decisions():
         first["decision_id"]
         == read_decisions(GOLDEN / SETS[0] / "decisions.parquet")["decision_id"][0].as_py()
     )
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_written_form_of_a_golden_decision_has_the_row_forms_bytes_and_hash(name):
+    made = decided(name)
+    documents = [document for part in written(made) for document in part]
+    assert documents == [canonical_bytes(body) for body in bodies(made)]
+    stored = read_decisions(GOLDEN / name / "decisions.parquet")["decision_sha256"].to_pylist()
+    assert hashes(made) == hashes(made, threads=3) == stored

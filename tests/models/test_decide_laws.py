@@ -12,12 +12,14 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from data_contracts.canonical import sha256_hex
 from data_contracts.case import Book, Case, Holding, Override, RelatedGroup
 from data_contracts.decision import Decision, body_sha256
 from data_contracts.errors import InputError
 from data_contracts.units import NULL
 from models.decide import decide_columns
 from models.decide.body import decisions
+from models.decide.written import hashes, written
 from models.margin.cap import CAP_TERMS
 from models.price.rate import RATE_COMPONENTS
 from models.reasons import CATALOGUE, render
@@ -247,9 +249,12 @@ def test_rows_equal_columns_for_any_split_and_order_of_clients(data, kind, n):
     frame = make_frame(BUNDLE, names, [data.draw(feature_rows) for _ in names])
     args = (BUNDLE, POLICIES[kind], MARKETS[kind])
     try:
-        together = [d.canonical for d in decisions(decide_columns(clients, frame, *args))]
+        columns = decide_columns(clients, frame, *args)
+        together = [d.canonical for d in decisions(columns)]
     except InputError:
         assume(False)
+    assert [document for part in written(columns, 2) for document in part] == together
+    assert [h.hex() for h in hashes(columns)] == [sha256_hex(b) for b in together]
     order = data.draw(st.permutations(range(n)))
     cut = data.draw(st.integers(0, n))
     for rows in (order[:cut], order[cut:], *[[k] for k in range(n)]):

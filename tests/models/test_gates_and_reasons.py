@@ -12,6 +12,7 @@ import pytest
 from data_contracts.case import Book, Holding
 from data_contracts.decision import OUTCOMES
 from data_contracts.errors import InputError
+from models.decide.cases import case_columns
 from models.decide.gates import gates
 from models.reasons import CATALOGUE, render
 from tests.models.builders import CLEAR, EFFECTIVE, MARKETS, POLICIES, decided, make_case, make_loan
@@ -45,8 +46,9 @@ TABLE: list[tuple[dict[str, Any], str, list[str]]] = [
 @pytest.mark.parametrize(("status", "outcome", "codes"), TABLE, ids=lambda v: str(v)[:50])
 def test_each_status_has_its_outcome_and_reasons(status, outcome, codes):
     case = make_case(status=replace(CLEAR, **status))
-    severity, reasons = gates(case, POLICIES["us"])
-    assert (OUTCOMES[severity], [r["code"] for r in reasons]) == (outcome, codes)
+    gate = gates(case_columns([case], MARKETS["us"]), POLICIES["us"])
+    closed = [code for code, rows in gate.closed.items() if rows[0]]
+    assert (OUTCOMES[int(gate.outcome[0])], closed) == (outcome, codes)
     body = decided(case).body
     assert body["outcome"] == outcome
     assert [r["code"] for r in body["reasons"]][: len(codes)] == codes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
@@ -14,12 +15,12 @@ from hypothesis import strategies as st
 from data_contracts.case import Book, Holding
 from data_contracts.errors import InputError
 from data_contracts.units import NULL
+from models.law.china import available_margin
 from models.margin.book import book_columns
 from models.margin.exact import over, part, part_up
 from models.margin.limits import (
     NO_LIMIT,
     BookLimits,
-    available_margin,
     book_limits,
     supported,
     tail_loss,
@@ -69,26 +70,50 @@ def test_available_margin_follows_the_exchanges_text_and_rounds_against_the_clie
     assert exact - parts <= _available(book) <= exact
 
 
-def test_a_contract_keeps_the_margin_ratio_it_was_opened_at():
-    for ratio, expected in ((500_000, 950_000), (800_000, 920_000), (1_000_000, 900_000)):
-        loan = make_loan(100_000, symbol="AAA", quantity_shares=100, ratio_at_opening=ratio)
-        book = Book(1_000_000, (Holding("AAA", 100),), (loan,))
-        assert _available(book) == expected
+@pytest.mark.parametrize(
+    ("opened", "stated", "bound"),
+    [
+        (dt.date(2015, 6, 12), 500_000, 50_000),
+        (dt.date(2015, 6, 12), 800_000, 80_000),
+        (dt.date(2020, 6, 12), 800_000, 80_000),  # by agreement, since September 2023
+        (dt.date(2020, 6, 12), 1_000_000, 100_000),
+        (dt.date(2020, 6, 12), 500_000, 80_000),  # never below the law of its day
+        (dt.date(2024, 1, 2), 1_200_000, 120_000),
+    ],
+)
+def test_a_contract_keeps_its_own_margin_ratio_and_at_least_that_of_its_day(opened, stated, bound):
+    loan = make_loan(
+        100_000, symbol="AAA", quantity_shares=100, ratio_at_opening=stated, opened_on=opened
+    )
+    book = Book(1_000_000, (Holding("AAA", 100),), (loan,))
+    assert _available(book) == 1_000_000 - bound
+
+
+def test_a_contract_older_than_the_pack_is_refused():
+    loan = make_loan(1, opened_on=dt.date(2009, 1, 5))
+    with pytest.raises(InputError) as caught:
+        _available(Book(0, (), (loan,)))
+    assert str(caught.value) == (
+        "a contract was opened on 2009-01-05; policy pack 'cn' is known from 2010-03-31;"
+        " correct opened_on or extend the pack"
+    )
 
 
 def test_a_gain_counts_at_the_haircut_and_a_loss_in_full():
     for outstanding, counted in ((80_000, 13_000), (120_000, -20_000)):
-        loan = make_loan(outstanding, symbol="AAA", quantity_shares=100, ratio_at_opening=0)
-        assert _available(Book(0, (Holding("AAA", 100),), (loan,))) == counted
+        loan = make_loan(outstanding, symbol="AAA", quantity_shares=100)
+        bound = outstanding * 8 // 10
+        assert _available(Book(0, (Holding("AAA", 100),), (loan,))) == counted - bound
 
 
 def test_shares_that_were_sold_back_nothing():
-    loan = make_loan(80_000, symbol="AAA", quantity_shares=100, ratio_at_opening=0)
-    assert _available(Book(0, (), (loan,))) == -80_000
+    loan = make_loan(80_000, symbol="AAA", quantity_shares=100)
+    lost = -80_000 - 64_000
+    assert _available(Book(0, (), (loan,))) == lost
     half = Book(0, (Holding("AAA", 50),), (loan,))
-    assert _available(half) == 50_000 - 80_000
+    assert _available(half) == 50_000 + lost
     twice = Book(0, (Holding("AAA", 100),), (loan, replace(loan, contract_id="k2")))
-    assert _available(twice) == 2 * (50_000 - 80_000)
+    assert _available(twice) == 2 * (50_000 + lost)
 
 
 @pytest.mark.parametrize(

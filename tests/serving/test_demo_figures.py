@@ -314,7 +314,8 @@ def test_every_next_command_runs(cli, small_demo, elsewhere, db):
         ran = cli(*words[1:])
         assert ran.code == 0, (words, ran.err)
         assert ran.out.strip(), words
-    [session] = [w[w.index("--as-of") + 1] for w in next_commands(small_demo) if "--as-of" in w]
+    [built] = [w for w in next_commands(small_demo) if w[1] == "features"]
+    session = built[built.index("--as-of") + 1]
     rows, clients = one(
         db, "SELECT count(*), count(DISTINCT client_id) FROM read_parquet('features.parquet')"
     )

@@ -277,7 +277,7 @@ def test_every_decision_of_a_night_knows_that_of_the_night_before(followed):
 
 def test_a_new_tier_waits_for_as_many_sessions_as_the_rules_name(cli, followed):
     """Unless it is a worse one after a breach, or D. The direction must stay, not the tier."""
-    rules = cli("policy", "show", "us", "--on", "2020-03-05", "--json").document["parameters"]
+    rules = cli("policy", "show", "us", "--as-of", "2020-03-05", "--json").document["parameters"]
     [[needed]] = [p["values"] for p in rules if p["parameter"] == "hysteresis_sessions"]
     assert needed > 2
     previous = previous_by_client(followed[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-from models.decide.body import LINE_NAMES
+from models.decide.facts import LINE_NAMES
 
 Language = Literal["en", "zh", "both"]
 """``both`` stacks the two languages, for a picture that stands alone."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import datetime as dt
 from decimal import Decimal
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +13,79 @@ import yaml
 
 from data_contracts.errors import InputError
 from models.policy import PACK_NAMES, load_pack
+from models.policy.document import DoubledKeyError, read_yaml, shipped_documents
 from models.policy.pack import build_pack
 
-CASES: list[dict[str, Any]] = yaml.safe_load(
-    (Path(__file__).parent / "policy_cases.yaml").read_text(encoding="utf-8")
-)
+CASES: dict[str, list[dict[str, Any]]] = {
+    name: yaml.safe_load((Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8"))
+    for name in PACK_NAMES
+}
 SCALE = {"ratio": 1_000_000, "amt": 100, "int": 1}
+SECOND = dt.timedelta(seconds=1)
 
 
-def _documents(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    folder = resources.files("models.policy") / "packs"
-    document = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
-    return document, yaml.safe_load((folder / document.pop("include")).read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [(name, case) for name, cases in CASES.items() for case in cases],
+    ids=lambda c: c if isinstance(c, str) else f"{c['at']} {c['rule']}",
+)
+def test_the_pack_says_at_the_moment_what_the_case_says(name, case):
+    pack = load_pack(name)
+    policy = pack.at(case["at"])
+    if case["is"] == "none":
+        assert case["rule"] not in policy, case["says"]
+        return
+    unit = pack.parameters[case["rule"]].unit
+    assert policy[case["rule"]] == Decimal(str(case["is"])) * SCALE[unit], case["says"]
+    if pack.parameters[case["rule"]].level != "house":
+        verified = policy.in_force[case["rule"]].verified
+        assert verified == case.get("verified", True), case["says"]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c['pack']} {c['date']} {c['parameter']}")
-def test_the_pack_says_on_the_date_what_the_case_says(case):
-    pack = load_pack(case["pack"])
-    unit = pack.parameters[case["parameter"]].unit
-    expected = Decimal(str(case["expected"])) * SCALE[unit]
-    assert pack.on(case["date"])[case["parameter"]] == expected, case["sentence"]
+@pytest.mark.parametrize("name", PACK_NAMES)
+def test_every_dated_change_has_a_case_on_its_second_and_one_a_second_before(name):
+    covered = {(c["rule"], c["at"]) for c in CASES[name]}
+    assert len(CASES[name]) >= 20
+    pack = load_pack(name)
+    for key, parameter in pack.parameters.items():
+        new = parameter.history if parameter.begins else parameter.history[1:]
+        for value in new:
+            for moment in (value.since, value.since - SECOND):
+                assert (key, moment) in covered, (key, moment)
 
 
-def test_every_dated_change_has_a_case_on_it_and_one_the_day_before():
-    covered = {(c["pack"], c["parameter"], c["date"]) for c in CASES}
-    for name in PACK_NAMES:
-        for key, parameter in load_pack(name).parameters.items():
-            for value in parameter.history[1:]:
-                for day in (value.since, value.since - dt.timedelta(days=1)):
-                    assert (name, key, day) in covered
+def test_a_moment_in_another_zone_is_the_same_moment_of_the_market():
+    pack = load_pack("cn")
+    closing = dt.datetime(2023, 9, 8, 7, 0, tzinfo=dt.UTC)
+    assert pack.at(closing)["financing_margin_ratio"] == 800_000
+    assert pack.at(closing - SECOND)["financing_margin_ratio"] == 1_000_000
+
+
+def test_a_date_is_its_midnight_so_a_change_after_the_close_counts_from_the_next_day():
+    pack = load_pack("cn")
+    assert pack.on(dt.date(2023, 9, 8))["financing_margin_ratio"] == 1_000_000
+    assert pack.on(dt.date(2023, 9, 9))["financing_margin_ratio"] == 800_000
+
+
+@pytest.mark.parametrize(
+    ("opened", "today", "least"),
+    [
+        ("2015-11-20", "2015-11-24", "0.50"),
+        ("2015-11-23", "2015-11-24", "1.00"),
+        ("2015-11-20", "2023-09-08", "0.50"),
+        ("2023-09-01", "2023-09-08", "1.00"),
+        ("2023-09-01", "2023-09-11", "0.80"),  # by agreement, for contracts that are open
+        ("2023-09-11", "2026-01-18", "0.80"),
+        ("2025-12-31", "2026-01-20", "0.80"),
+        ("2026-01-18", "2026-01-20", "0.80"),
+        ("2026-01-19", "2026-01-20", "1.00"),
+    ],
+)
+def test_an_open_contract_keeps_the_ratio_of_its_opening_day(opened, today, least):
+    policy = load_pack("cn").on(dt.date.fromisoformat(today))
+    days, values = policy.by_opening_day("financing_margin_ratio")
+    past = [v for d, v in zip(days, values, strict=True) if d <= dt.date.fromisoformat(opened)]
+    assert past[-1] == Decimal(least) * 1_000_000
 
 
 @pytest.mark.parametrize("name", PACK_NAMES)
@@ -84,7 +127,7 @@ def test_an_unknown_pack_and_an_unknown_parameter_are_named():
 
 
 def _refusal(name: str, change: Any) -> str:
-    document, house = copy.deepcopy(_documents(name))
+    document, house = copy.deepcopy(shipped_documents(name))
     change(document["parameters"], house["from_first_date"])
     with pytest.raises(InputError) as caught:
         build_pack(document, house)
@@ -152,13 +195,19 @@ def test_an_unknown_level_and_values_out_of_order_are_refused():
 
 
 def test_any_change_of_a_value_or_its_reference_changes_the_packs_hash():
-    document, house = _documents("us")
+    document, house = shipped_documents("us")
     own = build_pack(document, house).sha256
     assert own == load_pack("us").sha256
     for field, value in (("value", "0.60"), ("reference", "other"), ("verified", False)):
-        changed, same = copy.deepcopy(_documents("us"))
+        changed, same = copy.deepcopy(shipped_documents("us"))
         changed["parameters"]["initial_margin_ratio"]["values"][dt.date(1974, 1, 3)][field] = value
         assert build_pack(changed, same).sha256 != own
-    changed, other = copy.deepcopy(_documents("us"))
+    changed, other = copy.deepcopy(shipped_documents("us"))
     other["from_first_date"]["hurdle_bps"]["value"] = 1201
     assert build_pack(changed, other).sha256 != own
+
+
+def test_a_rule_written_twice_is_refused_not_forgotten():
+    with pytest.raises(DoubledKeyError) as caught:
+        read_yaml("a: 1\nb: 2\na: 3\n", "x.yaml")
+    assert str(caught.value) == "x.yaml: a is written twice, again in line 3; keep one"
