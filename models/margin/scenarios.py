@@ -43,6 +43,8 @@ TILT_IN_DEVIATIONS: Final = 0.6
 """Tilted blocks are exp(-tilt x standardised block return) times likelier."""
 TILTED_SHARE: Final = 0.5
 LARGEST_LIMIT: Final = 0.95
+STRESS_FALL: Final = 0.25
+STRESS_PATHS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,15 @@ class ScenarioSet:
         be sold (neither suspended nor at its lower limit); what is locked to the end gives its last
         value less one more limit
     weight : float64, shape (P,), likelihood ratios, mean about 1
-    names : int64, shape (M,), position of each row in the panel; ``row`` is the inverse, -1 for none
+    stress_weight : float64, shape (P,), the weights of paths on which the mean of the names falls
+        by ``STRESS_FALL`` or more, scaled to mean 1; with fewer than 20 such paths the worst 20
+    names : int64, shape (M,), place of each row in the panel; ``row`` is the inverse, -1 for none
     """
 
     value: Float32Array
     exit_value: Float32Array
     weight: FloatArray
+    stress_weight: FloatArray
     names: IntArray
     row: IntArray
 
@@ -152,6 +157,16 @@ def draw_days(
         weight = 1.0 / (1.0 - TILTED_SHARE + TILTED_SHARE * ratio)
     days = (drawn[:, :, None] + np.arange(BLOCK_SESSIONS)).reshape(paths, -1)[:, :horizon]
     return days.astype(np.int32), weight
+
+
+def _stress_weight(value: Float32Array, weight: FloatArray) -> FloatArray:
+    """Weights of the paths on which the market falls, scaled to mean 1."""
+    if len(value) == 0:
+        return np.ones(len(weight))
+    lowest = value.mean(axis=0, dtype=np.float64).min(axis=0)
+    most = np.sort(lowest)[min(STRESS_PATHS, len(lowest)) - 1]
+    kept = np.where(lowest <= max(1.0 - STRESS_FALL, most), weight, 0.0)
+    return np.asarray(kept * len(kept) / kept.sum())
 
 
 class ScenarioSource:
@@ -296,4 +311,4 @@ class ScenarioSource:
         _walk(move, limit, drawn, 0, len(alive), value, leave)
         row = np.full(len(self.panel.symbols), -1, dtype=np.int64)
         row[alive] = np.arange(len(alive))
-        return ScenarioSet(value, leave, weight, alive, row)
+        return ScenarioSet(value, leave, weight, _stress_weight(value, weight), alive, row)

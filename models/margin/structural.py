@@ -20,6 +20,8 @@ from data_contracts.units import FloatArray, IntArray
 from models.compiled import compiled
 from models.margin.scenarios import Float32Array, ScenarioSet
 
+STRESS_SHARE: Final = 0.25
+"""Weight of the stressed chance (EMIR RTS 153/2013 art. 28, tool (b))."""
 LEVERAGE_GRID: Final = np.round(np.arange(1.05, 3.2001, 0.05), 2)
 """Assets over equity at which risks are evaluated."""
 _CHUNK: Final = 64
@@ -32,15 +34,22 @@ class StructuralRisk:
     Attributes
     ----------
     forced, forced_se : chance of a forced sale without a cure, and its standard error
+    stressed : the same given that the market falls (``ScenarioSet.stress_weight``)
     short, short_se : chance that the sale does not cover the debt, and its standard error
     loss : expected loss of the lender over opening equity
     """
 
     forced: FloatArray
     forced_se: FloatArray
+    stressed: FloatArray
     short: FloatArray
     short_se: FloatArray
     loss: FloatArray
+
+    @property
+    def blended(self) -> FloatArray:
+        """Three quarters of the chance and a quarter of the stressed one, shape (n, G)."""
+        return np.asarray((1.0 - STRESS_SHARE) * self.forced + STRESS_SHARE * self.stressed)
 
 
 @compiled
@@ -48,6 +57,7 @@ def _risk(
     value: Float32Array,
     leave: Float32Array,
     weight: FloatArray,
+    stress: FloatArray,
     row: IntArray,
     symbol: IntArray,
     share: FloatArray,
@@ -61,7 +71,7 @@ def _risk(
     total: Float32Array,
     out: FloatArray,
 ) -> None:
-    """Books ``low`` to ``high``; ``total`` (H, P) is room to work in, ``out`` (n, 5, G) is written."""
+    """Books ``low`` to ``high``; ``total`` (H, P) is room to work in, ``out`` (n, 6, G) filled."""
     horizon, paths, g = total.shape[0], total.shape[1], len(grid)
     for i in range(low, high):
         known = np.float32(0.0)
@@ -80,11 +90,14 @@ def _risk(
                     total[h, p] += w * value[r, h, p]
         for p in range(paths):
             # the leverage from which on the path ends in a forced sale
-            critical, before = np.float32(1e9), known
+            critical, before = 1e9, float(known)
             for h in range(horizon):
-                v = total[h, p]
-                worst = max(v, before) / np.float32(call)
-                critical = min(critical, min(worst, v / np.float32(force)))
+                v = float(total[h, p])
+                called_at = before if before > v else v
+                if called_at < critical * call:
+                    critical = called_at / call
+                if v < critical * force:
+                    critical = v / force
                 before = v
             # assets L v over debt (L - 1) below a line c: v / c < 1 - 1 / L
             least = 1.0 / max(1.0 - critical, 1e-9) if critical < 1.0 else 1e9
@@ -95,6 +108,7 @@ def _risk(
                     continue
                 out[i, 0, k] += w
                 out[i, 1, k] += w * w
+                out[i, 5, k] += stress[p]
                 debt = lev - 1.0
                 owed = 1.0 - 1.0 / lev
                 sold = horizon - 1
@@ -147,14 +161,14 @@ def structural_risk(
     """
     n, paths = len(symbol), len(scenarios.weight)
     given = np.full(share.shape, 0.01) if cost is None else cost
-    out = np.zeros((n, 5, len(grid)))
+    out = np.zeros((n, 6, len(grid)))
     horizon = scenarios.value.shape[1]
 
     def part(low: int) -> None:
         room = np.empty((horizon, paths), dtype=np.float32)
         _risk(
-            scenarios.value, scenarios.exit_value, scenarios.weight, scenarios.row, symbol, share,
-            given, grid, call, force, deadline, low, min(low + _CHUNK, n), room, out,
+            scenarios.value, scenarios.exit_value, scenarios.weight, scenarios.stress_weight,
+            scenarios.row, symbol, share, given, grid, call, force, deadline, low, min(low + _CHUNK, n), room, out,
         )  # fmt: skip
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
@@ -165,7 +179,12 @@ def structural_risk(
         return np.asarray(np.sqrt(np.maximum(second / paths - mean**2, 0.0) / paths))
 
     return StructuralRisk(
-        forced, error(out[:, 1], forced), short, error(out[:, 3], short), out[:, 4] / paths
+        forced=forced,
+        forced_se=error(out[:, 1], forced),
+        stressed=out[:, 5] / paths,
+        short=short,
+        short_se=error(out[:, 3], short),
+        loss=out[:, 4] / paths,
     )
 
 

@@ -1,0 +1,188 @@
+"""What is learnt before a window: the best static rule, the form of the risk budget, the heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from data_contracts.units import FloatArray, IntArray
+from models.margin.structural import LEVERAGE_GRID
+from training.frontier.compare import limits_of, lives, measures
+from training.frontier.heads import Head, Line, fit_head, fit_line
+from training.frontier.policies import (
+    MOST,
+    POLICIES,
+    STATIC_GRID,
+    Family,
+    Static,
+    broker_capacity,
+    by_capacity,
+    by_margin,
+    by_risk,
+    concentration_limit,
+    lock_limit,
+    log_odds_of,
+    thirds_of,
+)
+from training.frontier.vintage import Openings, Scene
+from training.lab.openings import FORCED_EVER
+from training.lab.random import uniform_table
+
+FORMS: Final = ("chance", "marginal")
+"""A risk budget caps the chance of a forced sale, or what another unit of leverage adds to it."""
+TUNED_AT: Final = (1.8, 2.2)
+_DRAWN: Final = (1 << 40) + 902
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Clients of an earlier window with the limits drawn for them and what became of them."""
+
+    scene: Scene
+    book: Openings
+    log_odds: FloatArray
+    label: IntArray
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """All that a window's rules take from before it."""
+
+    static: Static
+    form: str
+    line: Line
+    heads: dict[str, Head]
+    report: dict[str, Any]
+
+
+def at_leverage(curve: FloatArray, leverage: FloatArray) -> FloatArray:
+    """A curve over the grid read at each client's leverage, linear between points."""
+    grid = LEVERAGE_GRID
+    place = np.clip((leverage - grid[0]) / (grid[1] - grid[0]), 0.0, len(grid) - 1.000001)
+    low = place.astype(np.int64)
+    rows = np.arange(len(curve))
+    share = place - low
+    return np.asarray(curve[rows, low] * (1.0 - share) + curve[rows, low + 1] * share)
+
+
+def lesson(scene: Scene, book: Openings, seed: int, threads: int | None) -> Lesson:
+    """Let clients live under limits drawn evenly from 1.1 to 3."""
+    u = uniform_table(seed, book.number, _DRAWN, 1)[:, 0]
+    limit = 1.1 + (MOST - 1.1) * u
+    fates = lives(scene, book, limit, threads)
+    opened = np.minimum(limit, book.desired)
+    odds = at_leverage(log_odds_of(book.forced), opened)
+    return Lesson(scene, book, odds, fates.of(FORCED_EVER).astype(np.int64))
+
+
+def risk_curve(log_odds: FloatArray, form: str) -> FloatArray:
+    """The risk that a budget caps, along the grid, from log-odds of a forced sale."""
+    p = 1.0 / (1.0 + np.exp(-log_odds))
+    if form == "chance":
+        return np.asarray(p)
+    return np.asarray(np.gradient(p, LEVERAGE_GRID, axis=1))
+
+
+def families_of(
+    book: Openings, learnt: Learnt, wanted: Sequence[str] = POLICIES
+) -> list[dict[str, Family]]:
+    """The rules' families of limits, month by month."""
+    shift: dict[str, FloatArray] = {}
+    if "base" in wanted:
+        shift["base"] = np.zeros(len(book.number))
+    shift |= {k: head.of(book) for k, head in learnt.heads.items() if k in wanted}
+    ours = bool(shift) or "structural" in wanted
+    odds = log_odds_of(book.forced) if ours else book.forced
+    bounds = np.minimum(lock_limit(book), concentration_limit(book)) if ours else book.desired
+    made: list[dict[str, Family]] = []
+    for month in range(int(book.month.max()) + 1):
+        mine = np.flatnonzero(book.month == month)
+        part = book.take(mine)
+        families: dict[str, Family] = {}
+        if len(mine):
+            families |= {
+                "uniform": by_capacity(np.ones(len(mine))),
+                "static": by_capacity(learnt.static.capacity(part, thirds_of(part))),
+                "broker": by_capacity(broker_capacity(part)),
+                "var": by_margin(part.var),
+                "es": by_margin(part.es),
+            }
+        if len(mine) and ours:
+            risk = risk_curve(odds[mine], learnt.form)
+            families["structural"] = by_risk(risk, bounds[mine])
+            for name, moved in shift.items():
+                whole = learnt.line.of(odds[mine]) + moved[mine, None]
+                families[name] = by_risk(risk_curve(whole, learnt.form), bounds[mine])
+        made.append(families)
+    return made
+
+
+def _per_loan_day(
+    lessons: Sequence[Lesson], learnt: Learnt, policy: str, threads: int | None
+) -> float:
+    """Forced sales a loan-day under a rule, over the teaching windows and tuning levels."""
+    forced = loans = 0.0
+    for x in lessons:
+        families = families_of(x.book, learnt, (policy,))
+        for level in TUNED_AT:
+            limit = limits_of(x.book, families, policy, level).limit
+            found = measures(lives(x.scene, x.book, limit, threads))
+            forced += found["forced_accounts"]
+            loans += found["loan_days"] * found["accounts"]
+    return forced / max(loans, 1e-9)
+
+
+def learn(
+    lessons: Sequence[Lesson], seed: int, threads: int | None, say: Progress, heads: Sequence[str]
+) -> Learnt:
+    """Tune and fit on the windows before a test window; the test window itself is never seen."""
+    nothing = Line(0.0, 1.0)
+    tried: list[float] = []
+    for rule in STATIC_GRID:
+        say(f"static rule {len(tried) + 1} of {len(STATIC_GRID)}")
+        tried.append(
+            _per_loan_day(lessons, Learnt(rule, FORMS[0], nothing, {}, {}), "static", threads)
+        )
+    best = STATIC_GRID[int(np.argmin(tried))]
+    book = Openings.joined([x.book for x in lessons])
+    odds = np.concatenate([x.log_odds for x in lessons])
+    label = np.concatenate([x.label for x in lessons])
+    line = fit_line(odds, label)
+    forms = {}
+    for form in FORMS:
+        say(f"risk budget on the {form}")
+        forms[form] = _per_loan_day(
+            lessons, Learnt(best, form, line, {}, {}), "structural", threads
+        )
+    form = min(forms, key=lambda f: forms[f])
+    fitted = {}
+    for name in heads:
+        say(f"head {name}")
+        columns = {"learned": "seen", "perfect": "truth", "systemic": "systemic"}[name]
+        fitted[name] = fit_head(book, odds, label, columns, seed, threads or 2)
+    report = {
+        "windows": [x.scene.window.name for x in lessons],
+        "first": str(min(x.scene.window.first for x in lessons)),
+        "last": str(max(x.scene.window.last for x in lessons)),
+        "clients": len(label),
+        "forced_sales": int(label.sum()),
+        "static": {"middle": best.middle, "high": best.high, "concentrated": best.concentrated},
+        "static_tried": len(STATIC_GRID),
+        "tuned_at": list(TUNED_AT),
+        "form": form,
+        "forms_per_loan_day": {k: float(f"{v:.4g}") for k, v in forms.items()},
+        "alpha": round(line.alpha, 4),
+        "beta": round(line.beta, 4),
+        "heads": {
+            name: {
+                "rows": h.rows, "events": h.events, "trees": h.trees,
+                "auc_structure_held_out": round(h.auc_offset, 4), "auc_held_out": round(h.auc, 4),
+            }
+            for name, h in fitted.items()
+        },
+    }  # fmt: skip
+    return Learnt(best, form, line, fitted, report)
