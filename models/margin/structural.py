@@ -168,7 +168,8 @@ def structural_risk(
         room = np.empty((horizon, paths), dtype=np.float32)
         _risk(
             scenarios.value, scenarios.exit_value, scenarios.weight, scenarios.stress_weight,
-            scenarios.row, symbol, share, given, grid, call, force, deadline, low, min(low + _CHUNK, n), room, out,
+            scenarios.row, symbol, share, given, grid, call, force, deadline, low,
+            min(low + _CHUNK, n), room, out,
         )  # fmt: skip
 
     with ThreadPoolExecutor(max_workers=threads) as pool:

@@ -19,6 +19,7 @@ from training.frontier.compare import (
     change,
     limits_of,
     lives,
+    loss_change,
     measures,
     rounded,
 )
@@ -33,6 +34,9 @@ LEVELS: Final = (1.8, 1.6, 2.0, 1.4)
 HALVES: Final = 4
 TAUGHT_PANEL: Final = "taught"
 HEADS: Final = ("learned", "perfect", "systemic")
+ALL_LEVELS: Final = ("static", "structural", "learned")
+"""Rules that are run at every level; the others at the first."""
+CRASHES: Final = tuple(w.name for w in WINDOWS[:2])
 Stages = Callable[[str, int, int], None]
 
 
@@ -61,6 +65,15 @@ class Settings:
     policies: tuple[str, ...] = POLICIES
     windows: tuple[str, ...] = tuple(w.name for w in WINDOWS)
 
+    def plan(self) -> list[tuple[str, float]]:
+        """Rules and levels, what matters most first."""
+        return [
+            (policy, level)
+            for level in self.levels
+            for policy in self.policies
+            if level == self.levels[0] or policy in ALL_LEVELS
+        ]
+
     def key(self) -> str:
         """A folder name for what depends on people and prices alone."""
         return f"seed{self.seed}-behaviour{self.behaviour:g}" + ("-limit" * self.to_the_limit)
@@ -78,6 +91,7 @@ class Bench:
     deadline: float | None = None
     started: float = field(default_factory=time.perf_counter)
     unfinished: list[str] = field(default_factory=list)
+    kept: dict[str, dict[tuple[str, float], Fates]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.source = ScenarioSource(self.panel)
@@ -195,7 +209,7 @@ def compare_window(bench: Bench, window: Window) -> dict[str, Any] | None:
     runs: dict[tuple[str, float], list[Fates]] = {}
     books: list[Openings] = []
     frozen: dict[str, list[Fates]] = {}
-    total = s.panels * len(s.levels) * len(s.policies)
+    total = s.panels * len(s.plan())
     done = 0
     for k in range(s.panels):
         name = f"panel{k}"
@@ -205,13 +219,12 @@ def compare_window(bench: Bench, window: Window) -> dict[str, Any] | None:
             break
         books.append(book)
         families = families_of(book, learnt)
-        for level in s.levels:
-            for policy in s.policies:
-                fates = bench.fates(place, book, name, families, policy, level)
-                done += 1
-                bench.stages(f"{window.name} lives", done, total)
-                if fates is not None:
-                    runs.setdefault((policy, level), []).append(fates)
+        for policy, level in s.plan():
+            fates = bench.fates(place, book, name, families, policy, level)
+            done += 1
+            bench.stages(f"{window.name} lives", done, total)
+            if fates is not None:
+                runs.setdefault((policy, level), []).append(fates)
         if window.first <= FROZEN_UNTIL:
             early = [m for m, v in enumerate(place.months) if v.month <= str(FROZEN_UNTIL)[:7]]
             for policy in s.policies:
@@ -221,6 +234,7 @@ def compare_window(bench: Bench, window: Window) -> dict[str, Any] | None:
     if not books:
         return None
     whole = {key: _joined(v) for key, v in runs.items() if len(v) == len(books)}
+    bench.kept[window.name] = whole
     static = {lv: whole["static", lv] for lv in s.levels if ("static", lv) in whole}
     halves = _halves(bench, window, learnt)
     rows = []
@@ -240,6 +254,7 @@ def compare_window(bench: Bench, window: Window) -> dict[str, Any] | None:
                     "low": None if diff is None else rounded(diff.low),
                     "high": None if diff is None else rounded(diff.high),
                     "halves": [rounded(x) for x in spread],
+                    **_losses(fates, static.get(level), s.seed),
                     "comparable": diff is not None and diff.value is not None,
                 }
             )  # fmt: skip
@@ -249,6 +264,39 @@ def compare_window(bench: Bench, window: Window) -> dict[str, Any] | None:
         "frozen": _frozen(window, frozen, len(books)),
         "vintages": _vintages(window, books, whole, static, s),
     }
+
+
+def _losses(fates: Fates, static: Fates | None, seed: int) -> dict[str, Any]:
+    """The lender's loss less the static rule's at the level, bp a year of debt, with its interval."""
+    if static is None:
+        return {"loss_change_bp": None, "loss_low": None, "loss_high": None, "loss_flag": None}
+    value, low, high = loss_change(fates, static, seed)
+    return {
+        "loss_change_bp": rounded(value), "loss_low": rounded(low), "loss_high": rounded(high),
+        "loss_flag": bool(low > 0),
+    }  # fmt: skip
+
+
+def _together(bench: Bench) -> dict[str, Any]:
+    """The windows of 2015 and 2016 as one."""
+    kept = [bench.kept[name] for name in CRASHES if name in bench.kept]
+    if len(kept) < len(CRASHES):
+        return {}
+    s, level = bench.settings, bench.settings.levels[0]
+    static = {
+        lv: _joined([k["static", lv] for k in kept])
+        for lv in s.levels
+        if all(("static", lv) in k for k in kept)
+    }
+    out = {}
+    for policy in s.policies:
+        if len(static) > 1 and all((policy, level) in k for k in kept):
+            found = change(_joined([k[policy, level] for k in kept]), static, s.seed)
+            out[policy] = {
+                "change_vs_static": rounded(found.value), "low": rounded(found.low),
+                "high": rounded(found.high),
+            }  # fmt: skip
+    return out
 
 
 def _frozen(window: Window, frozen: dict[str, list[Fates]], panels: int) -> list[dict[str, Any]]:
@@ -343,6 +391,7 @@ def frontier(bench: Bench) -> dict[str, Any]:
     s = bench.settings
     return {
         "levels": levels,
+        "together": _together(bench),
         "frozen_scale": frozen,
         "vintages": vintages,
         "trained_on": taught,
