@@ -86,6 +86,8 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     add("--market", type=Path, metavar="DIR", help="frontier: market folder of A-shares")
     text = "frontier: folder of finished pieces; the same command goes on from it (out/frontier)"
     add("--out", type=Path, help=text)
+    text = "frontier: only this window (2015-04..07, 2016, 2017..2019); repeat for more"
+    add("--window", action="append", metavar="NAME", help=text)
     add("--to-the-limit", action="store_true", help="frontier: everybody borrows what is allowed")
 
 

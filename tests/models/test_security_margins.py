@@ -51,7 +51,7 @@ def test_a_run_of_locked_sessions_and_the_next_is_one_move():
     r = np.array([[0.01], [-0.1], [-0.1], [-0.04], [0.02]])
     locked = np.array([[0.0], [1.0], [1.0], [0.0], [0.0]])
     merged = merged_locks(r, locked)[:, 0]
-    assert np.isnan(merged[1]) and np.isnan(merged[2])
+    assert np.isnan(merged[1:3]).all()
     assert merged[3] == pytest.approx(0.9 * 0.9 * 0.96 - 1.0)
     assert (merged[0], merged[4]) == pytest.approx((0.01, 0.02))
 

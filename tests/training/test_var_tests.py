@@ -95,7 +95,8 @@ def test_a_forecast_sees_nothing_of_its_own_session():
     later = series.copy()
     later[650:] *= 9.0
     a, b = forecasts(series), forecasts(later)
-    assert a is not None and b is not None
+    assert a is not None
+    assert b is not None
     until = int(np.searchsorted(a.row, 650)) + 1
     assert np.array_equal(a.var[:until], b.var[:until])
 

@@ -53,10 +53,11 @@ def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
     settings = Settings(
         clients=clients,
         half_clients=max(round(20_000 * scale), 200),
-        taught=max(round(1600 * min(scale, 1.0)), 40),
+        taught=max(round(800 * min(scale, 1.0)), 40),
         seed=arguments.seed,
         behaviour=1.0 if arguments.behaviour is None else arguments.behaviour,
         to_the_limit=arguments.to_the_limit,
+        windows=tuple(arguments.window or (w.name for w in WINDOWS)),
     )
     bench = Bench(
         panel, settings, arguments.out or OUT, arguments.threads, stages,

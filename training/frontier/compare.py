@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from data_contracts.units import BoolArray, FloatArray
-from training.frontier.policies import BOUNDS, HEADED, RELAXED, Family, bounded, solve
+from training.frontier.policies import BOUNDS, Family, Headed, solve
 from training.frontier.vintage import Openings, Scene
 from training.lab.openings import (
     CALLS,
@@ -56,10 +56,8 @@ def limits_of(
             short.append(False)
             continue
         desired, rule = book.desired[mine], family[policy]
-        if policy in HEADED:
-            plain, _ = solve(family["structural"], desired, level, *BOUNDS["structural"])
-            most = 1.0 + RELAXED * (family["structural"](plain) - 1.0)
-            rule = bounded(rule, most)
+        if isinstance(rule, Headed):
+            rule = rule.at(desired, level)
         scale, lacks = (
             (frozen, np.array(False))
             if frozen is not None

@@ -27,8 +27,9 @@ POLICIES: Final = (
 LOCK_SHORTFALL: Final = 0.0005
 """Most chance, over the horizon, that a sale after locks does not cover the debt."""
 MOST_LARGEST: Final = 0.30
-RELAXED: Final = 1.10
-"""A head lends a client at most so many times the debt that the structure alone would."""
+RELAXED: Final = (1.10, 1.25, 1.50)
+"""A head lends a client at most so many times the debt that the structure alone would; which of
+these is chosen before the window."""
 HEADED: Final = ("learned", "perfect", "systemic")
 CONCENTRATED: Final = 2.2
 """Most leverage with everything in one name; names below 30 % are not held back."""
@@ -106,9 +107,31 @@ def by_risk(risk: FloatArray, bounds: FloatArray) -> Family:
     )
 
 
-def bounded(family: Family, most: FloatArray) -> Family:
-    """The family, never above ``most``."""
-    return lambda scale: np.minimum(family(scale), most)
+@dataclass(frozen=True)
+class Headed:
+    """A family with a head in it, and the one that bounds it.
+
+    ``most`` times the debt under ``structural`` at the same credit is the most it lends.
+    """
+
+    family: Family
+    structural: Family
+    most: float
+
+    def __call__(self, scale: float) -> FloatArray:
+        """Limits at a scale, not bounded yet."""
+        return self.family(scale)
+
+    def at(self, desired: FloatArray, level: float) -> Family:
+        """The family bounded for a level."""
+        plain, _ = solve(self.structural, desired, level, *BOUNDS["structural"])
+        most = 1.0 + self.most * (self.structural(plain) - 1.0)
+        return lambda scale: np.minimum(self.family(scale), most)
+
+
+def within(family: Family, structural: Family, most: float) -> Headed:
+    """A head's family, to be bounded at each level."""
+    return Headed(family, structural, most)
 
 
 def solve(

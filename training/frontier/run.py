@@ -57,7 +57,7 @@ class Settings:
     panels: int = 2
     halves: int = HALVES
     half_clients: int = 20_000
-    taught: int = 1600
+    taught: int = 800
     seed: int = 1
     behaviour: float = 1.0
     to_the_limit: bool = False

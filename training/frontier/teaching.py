@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,8 +13,10 @@ from models.margin.structural import LEVERAGE_GRID
 from training.frontier.compare import limits_of, lives, measures
 from training.frontier.heads import Head, Line, fit_head, fit_line
 from training.frontier.policies import (
+    HEADED,
     MOST,
     POLICIES,
+    RELAXED,
     STATIC_GRID,
     Family,
     Static,
@@ -26,6 +28,7 @@ from training.frontier.policies import (
     lock_limit,
     log_odds_of,
     thirds_of,
+    within,
 )
 from training.frontier.vintage import Openings, Scene
 from training.lab.openings import FORCED_EVER
@@ -57,6 +60,7 @@ class Learnt:
     line: Line
     heads: dict[str, Head]
     report: dict[str, Any]
+    relaxed: float = RELAXED[0]
 
 
 def at_leverage(curve: FloatArray, leverage: FloatArray) -> FloatArray:
@@ -75,7 +79,7 @@ def lesson(scene: Scene, book: Openings, seed: int, threads: int | None) -> Less
     limit = 1.1 + (MOST - 1.1) * u
     fates = lives(scene, book, limit, threads)
     opened = np.minimum(limit, book.desired)
-    odds = at_leverage(log_odds_of(book.forced), opened)
+    odds = at_leverage(log_odds_of(book.blended), opened)
     return Lesson(scene, book, odds, fates.of(FORCED_EVER).astype(np.int64))
 
 
@@ -96,7 +100,7 @@ def families_of(
         shift["base"] = np.zeros(len(book.number))
     shift |= {k: head.of(book) for k, head in learnt.heads.items() if k in wanted}
     ours = bool(shift) or "structural" in wanted
-    odds = log_odds_of(book.forced) if ours else book.forced
+    odds = log_odds_of(book.blended) if ours else book.forced
     bounds = np.minimum(lock_limit(book), concentration_limit(book)) if ours else book.desired
     made: list[dict[str, Family]] = []
     for month in range(int(book.month.max()) + 1):
@@ -117,6 +121,9 @@ def families_of(
             for name, moved in shift.items():
                 whole = learnt.line.of(odds[mine]) + moved[mine, None]
                 families[name] = by_risk(risk_curve(whole, learnt.form), bounds[mine])
+        for name in HEADED:
+            if name in families:
+                families[name] = within(families[name], families["structural"], learnt.relaxed)
         made.append(families)
     return made
 
@@ -159,6 +166,19 @@ def learn(
             lessons, Learnt(best, form, line, {}, {}), "structural", threads
         )
     form = min(forms, key=lambda f: forms[f])
+    relaxed, tried_relaxed = RELAXED[0], dict[float, float]()
+    if "learned" in heads:
+        # fitted on two thirds of the clients, judged on the others
+        judged = book.number % 120 >= 80
+        say("how far a head may move a limit")
+        part = fit_head(
+            book.take(~judged), odds[~judged], label[~judged], "seen", seed, threads or 2
+        )
+        rest = [replace(x, book=x.book.take(x.book.number % 120 >= 80)) for x in lessons]
+        for most in RELAXED:
+            trial = Learnt(best, form, part.line, {"learned": part}, {}, most)
+            tried_relaxed[most] = _per_loan_day(rest, trial, "learned", threads)
+        relaxed = min(tried_relaxed, key=lambda k: tried_relaxed[k])
     fitted = {}
     for name in heads:
         say(f"head {name}")
@@ -175,6 +195,8 @@ def learn(
         "tuned_at": list(TUNED_AT),
         "form": form,
         "forms_per_loan_day": {k: float(f"{v:.4g}") for k, v in forms.items()},
+        "relaxed": relaxed,
+        "relaxed_per_loan_day": {str(k): float(f"{v:.4g}") for k, v in tried_relaxed.items()},
         "alpha": round(line.alpha, 4),
         "beta": round(line.beta, 4),
         "heads": {
@@ -185,4 +207,4 @@ def learn(
             for name, h in fitted.items()
         },
     }  # fmt: skip
-    return Learnt(best, form, line, fitted, report)
+    return Learnt(best, form, line, fitted, report, relaxed)

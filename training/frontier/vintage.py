@@ -21,7 +21,7 @@ from features.build import build_frame
 from features.panel import PricePanel
 from features.sets import BEHAVIOURAL
 from models.margin.scenarios import ScenarioSource
-from models.margin.structural import structural_risk
+from models.margin.structural import STRESS_SHARE, structural_risk
 from training.frontier.windows import TERM_SESSIONS, Vintage, Window, history_end, part_of, vintages
 from training.lab.behaviour import PARAMETERS
 from training.lab.lake import write_lake
@@ -72,8 +72,7 @@ class Openings:
     month : number of the vintage
     number, group, opens, ends, desired, names, symbol, weight, parameters : as in ``Cast``; sessions
         are rows of the window's own market, symbols its own positions
-    forced, short : float32, shape (n, G), structural risks on the grid of leverages, the first with a
-        quarter of stress
+    forced, stressed, short : float32, shape (n, G), structural risks on the grid of leverages
     features : int64, shape (n, 43), ``behavioural/1`` as of the last session before the month
     largest, effective_names : largest weight, 1 over the sum of squared weights
     haircut, volatility, young_board, special : weighted means over the portfolio
@@ -93,6 +92,7 @@ class Openings:
     weight: FloatArray
     parameters: FloatArray
     forced: FloatArray
+    stressed: FloatArray
     short: FloatArray
     features: IntArray
     largest: FloatArray
@@ -106,6 +106,11 @@ class Openings:
     beta: FloatArray
     crowding: FloatArray
     trend: FloatArray
+
+    @property
+    def blended(self) -> FloatArray:
+        """The structural chance with its quarter of stress, shape (n, G)."""
+        return np.asarray((1.0 - STRESS_SHARE) * self.forced + STRESS_SHARE * self.stressed)
 
     def cast(self) -> Cast:
         """As the engine takes them."""
@@ -236,7 +241,8 @@ def openings_of(
         symbol=cast.symbol,
         weight=cast.weight,
         parameters=cast.parameters,
-        forced=risk.blended.astype(np.float32),
+        forced=risk.forced.astype(np.float32),
+        stressed=risk.stressed.astype(np.float32),
         short=risk.short.astype(np.float32),
         features=features,
         **_portfolio(panel, source, known, symbol, cast.weight),
