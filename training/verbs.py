@@ -69,7 +69,7 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     text = "measure against what you would use instead"
     example = "gearline bench explain --json"
     add = verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
-    add("name", metavar="NAME", help="accuracy, explain, features, frontier or truth")
+    add("name", metavar="NAME", help="accuracy, explain, features, frontier, structural or truth")
     add("--rows", type=int, default=200_000, help="rows to explain (default 200000)")
     add("--features", type=int, default=60, help="features of the model (default 60)")
     add("--data", type=Path, metavar="DIR", help="accuracy: folder of the credit sets")
@@ -83,7 +83,7 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     add("--source", type=Path, help="truth: market folder to draw from (default: the sample)")
     text = "truth, frontier: strength of behaviour (default: 0.5, 1 and 2; frontier: 1)"
     add("--behaviour", type=float, help=text)
-    add("--market", type=Path, metavar="DIR", help="frontier: market folder of A-shares")
+    add("--market", type=Path, metavar="DIR", help="frontier, structural: market folder")
     text = "frontier: folder of finished pieces; the same command goes on from it (out/frontier)"
     add("--out", type=Path, help=text)
     text = "frontier: only this window (2015-04..07, 2016, 2017..2019); repeat for more"

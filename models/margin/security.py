@@ -68,7 +68,9 @@ class SecurityMargins:
     gap : what the lock adds to the shortfall; ``lock_sessions`` the locked sessions reckoned with
     liquidity : cost of the firm's expected sale, and a longer horizon where it takes sessions
     listing : add-on of a name listed less than 60 sessions
-    raw : their sum within the bounds; ``margin`` after the anti-procyclical layer
+    raw : their sum within the bounds; ``margin`` after the anti-procyclical layer: what a missed call,
+        its deadline and the sale may cost
+    opening : equity asked for when a loan opens: the policy's multiple of the shortfall instead of it
     pool : number of the pool, board x 3 + third of turnover
     """
 
@@ -82,6 +84,7 @@ class SecurityMargins:
     listing: FloatArray
     raw: FloatArray
     margin: FloatArray
+    opening: FloatArray
     pool: IntArray
 
 
@@ -233,13 +236,12 @@ class MarketHistory:
         liquidity += blend * (np.sqrt(1.0 + (takes - 1.0) / HORIZON_SESSIONS) - 1.0)
         listing = np.where(history < NEW_LISTING_SESSIONS, NEW_LISTING_ADD_ON, 0.0)
 
-        multiple = policy["structural_multiple_ratio"] / RATIO_ONE
-        raw = np.clip(blend * multiple + gap + liquidity + listing, LEAST_MARGIN, 1.0)
+        raw = np.clip(blend + gap + liquidity + listing, LEAST_MARGIN, 1.0)
         special = self.panel.special_treatment[t]
         raw = np.where(special, np.maximum(raw, 2.0 * LEAST_MARGIN), raw)
-        margin = np.clip(
-            damped(raw, np.minimum(floor * multiple, 1.0), previous), LEAST_MARGIN, 1.0
-        )
+        margin = np.clip(damped(raw, np.minimum(floor, 1.0), previous), LEAST_MARGIN, 1.0)
+        multiple = policy["structural_multiple_ratio"] / RATIO_ONE
+        opening = np.clip(margin + (multiple - 1.0) * blend, LEAST_MARGIN, 1.0)
         return SecurityMargins(
             filtered=now,
             stressed=stressed,
@@ -251,6 +253,7 @@ class MarketHistory:
             listing=listing,
             raw=raw,
             margin=margin,
+            opening=opening,
             pool=pool,
         )
 
@@ -301,7 +304,7 @@ class MarketHistory:
             price=panel.close[t],
             price_limit=panel.price_limit[t],
             haircut=panel.haircut[t],
-            security_margin=micro(found.margin),
+            security_margin=micro(found.opening),
             gap_loss=micro(gap),
             expected_sale_shares=expected,
             margin_eligible=panel.margin_eligible[t],

@@ -209,3 +209,26 @@ def limit_at(risk: FloatArray, budget: FloatArray | float, grid: FloatArray) -> 
     share = np.clip((allowed - low) / np.maximum(high - low, 1e-15), 0.0, 1.0)
     found = x[at - 1] + share * (x[at] - x[at - 1])
     return np.asarray(np.where(within == 0, 1.0, np.where(within >= len(x), x[-1], found)))
+
+
+def weights_of_positions(
+    book: IntArray, symbol: IntArray, value: IntArray, books: int
+) -> tuple[IntArray, FloatArray]:
+    """Raw positions as rows of (symbol, share of holdings), one row a book, padded with -1.
+
+    Parameters
+    ----------
+    book, symbol, value : flat, sorted by book; positions of a name in one book may repeat; values
+        in minor units, those of 0 or less left out
+    """
+    kept = value > 0
+    book, symbol, value = book[kept], symbol[kept], value[kept]
+    count = np.bincount(book, minlength=books)
+    most = int(count.max()) if len(count) else 0
+    place = np.arange(len(book)) - np.repeat(np.cumsum(count) - count, count)
+    out = np.full((books, max(most, 1)), -1, dtype=np.int64)
+    share = np.zeros(out.shape)
+    total = np.bincount(book, weights=value.astype(np.float64), minlength=books)
+    out[book, place] = symbol
+    share[book, place] = value / total[book]
+    return out, share

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.margin.liquidity import impact_cost, sessions_to_sell
 from models.margin.locks import lock_loss, lock_sessions, run_lengths
 from models.margin.procyclical import MOST_FALL, MOST_RISE, damped, procyclicality
-from models.margin.security import OWN, POOL, MarketHistory
+from models.margin.security import OWN, POOL, FirmTerms, MarketHistory
 from models.margin.tails import expected_shortfall
 from models.margin.volatility import ewma_volatility, expected_volatility, merged_locks
 from models.policy import load_pack
@@ -145,6 +145,14 @@ def test_margins_never_lie_below_the_ten_year_floor_and_the_floor_names_its_sour
     early = HISTORY.margins(300, POLICY)
     assert early.floor_source[listed_late] == POOL
     assert found.floor_source[0] == OWN
+
+
+def test_opening_asks_for_no_less_than_the_margin_and_snapshots_carry_it():
+    found = HISTORY.margins(AT, POLICY)
+    assert np.all(found.opening >= found.margin - 1e-12)
+    firm = FirmTerms(10**12, 10**12, 0)
+    snapshot = HISTORY.snapshot(AT, POLICY, firm, 300)
+    assert snapshot.security_margin.tolist() == np.ceil(found.opening * 1e6).astype(int).tolist()
 
 
 def test_a_new_listing_and_special_treatment_ask_for_more():

@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.margin.scenarios import ScenarioSource, draw_days
-from models.margin.structural import LEVERAGE_GRID, limit_at, structural_risk
+from models.margin.structural import (
+    LEVERAGE_GRID,
+    limit_at,
+    structural_risk,
+    weights_of_positions,
+)
 from tests.lab.markets import N, rough_panel
 
 PANEL = rough_panel()
@@ -176,3 +181,11 @@ def test_a_short_history_borrows_from_a_name_of_its_pool_and_says_which():
             assert pools.own_sessions[pools.twin[k]] >= pools.own_sessions[k]
     young = int(np.flatnonzero((pools.own_sessions < 350) & listed)[0])
     assert pools.twin[young] != young
+
+
+def test_raw_positions_become_shares_of_each_book():
+    book = np.array([0, 0, 2, 2, 2])
+    symbol, value = np.array([3, 4, 1, 2, 5]), np.array([300, 100, 0, 50, 150])
+    names, share = weights_of_positions(book, symbol, value, 3)
+    assert names.tolist() == [[3, 4], [-1, -1], [2, 5]]
+    assert share.tolist() == [[0.75, 0.25], [0.0, 0.0], [0.25, 0.75]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,12 +44,12 @@ from training.lab.openings import (
 CLIENTS = 400
 
 
-def made_book(seed=0):
+def made_book(seed: int = 0) -> Openings:
     """Clients with chances that rise with leverage, in two months."""
     rng = np.random.default_rng(seed)
     steep = rng.uniform(2.0, 7.0, CLIENTS)[:, None]
     forced = 1.0 / (1.0 + np.exp(-(LEVERAGE_GRID[None, :] - 2.6) * steep))
-    values = {f.name: rng.uniform(0.1, 1.0, CLIENTS) for f in fields(Openings)}
+    values: dict[str, Any] = {f.name: rng.uniform(0.1, 1.0, CLIENTS) for f in fields(Openings)}
     values |= {
         "month": np.arange(CLIENTS) // (CLIENTS // 2),
         "number": np.arange(CLIENTS),
