@@ -69,7 +69,8 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     text = "measure against what you would use instead"
     example = "gearline bench explain --json"
     add = verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
-    add("name", metavar="NAME", help="accuracy, explain, features, frontier, structural or truth")
+    text = "accuracy, explain, features, frontier, structural or truth"
+    add("name", metavar="NAME", help=text)
     add("--rows", type=int, default=200_000, help="rows to explain (default 200000)")
     add("--features", type=int, default=60, help="features of the model (default 60)")
     add("--data", type=Path, metavar="DIR", help="accuracy: folder of the credit sets")

@@ -68,9 +68,9 @@ class SecurityMargins:
     gap : what the lock adds to the shortfall; ``lock_sessions`` the locked sessions reckoned with
     liquidity : cost of the firm's expected sale, and a longer horizon where it takes sessions
     listing : add-on of a name listed less than 60 sessions
-    raw : their sum within the bounds; ``margin`` after the anti-procyclical layer: what a missed call,
-        its deadline and the sale may cost
-    opening : equity asked for when a loan opens: the policy's multiple of the shortfall instead of it
+    raw : their sum within the bounds
+    margin : after the anti-procyclical layer: what a call, its deadline and the sale may cost
+    opening : equity asked for when a loan opens: the policy's multiple of the shortfall in its place
     pool : number of the pool, board x 3 + third of turnover
     """
 

@@ -41,7 +41,7 @@ from training.lab.openings import (
     Fates,
 )
 
-CLIENTS = 400
+CLIENTS = 240
 
 
 def made_book(seed: int = 0) -> Openings:

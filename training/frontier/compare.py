@@ -156,11 +156,21 @@ def change(
     point = float(ratio(moving.sum(axis=0)[None, :])[0])
     if np.isnan(point):
         return Change(None, None, None)
+    # Accounts with an event under some rule are drawn one by one. Of the others only sums of
+    # loan-days matter: over so many they are normal, with the moments of the same draws.
+    m = len(levels)
+    hurt = np.any(moving[:, [0, *range(2 + m, 2 + 2 * m)]] != 0.0, axis=1)
+    calm, struck = moving[~hurt], moving[hurt]
     rng = np.random.default_rng(seed)
+    mean, spread = calm.sum(axis=0), calm.T @ calm
     found = []
     for low in range(0, resamples, _BLOCK):
-        weight = rng.poisson(1.0, (min(_BLOCK, resamples - low), len(moving)))
-        found.append(ratio(weight.astype(np.float64) @ moving))
+        count = min(_BLOCK, resamples - low)
+        weight = rng.poisson(1.0, (count, len(struck))).astype(np.float64)
+        others = rng.multivariate_normal(mean, spread, count, method="svd", check_valid="ignore")
+        found.append(ratio(weight @ struck + others))
+    if not found:
+        return Change(point, None, None)
     sample = np.concatenate(found)
     if np.isnan(sample).mean() > 0.05:
         return Change(point, None, None)

@@ -24,7 +24,7 @@ from training.frontier.compare import (
     rounded,
 )
 from training.frontier.policies import MOST, POLICIES
-from training.frontier.teaching import Learnt, Lesson, families_of, learn, lesson
+from training.frontier.teaching import Learnt, Lesson, Memo, families_of, learn, lesson
 from training.frontier.vintage import Openings, Scene, half_of, openings_of, scene
 from training.frontier.windows import EARLIER, FROZEN_UNTIL, WINDOWS, Window, before
 from training.lab.openings import FIGURES, FORCED, Fates
@@ -97,6 +97,7 @@ class Bench:
         self.source = ScenarioSource(self.panel)
         self._lessons: dict[str, Lesson] = {}
         self._learnt: dict[str, Learnt] = {}
+        self._memo: Memo = {}
         self.windows = tuple(w for w in WINDOWS if w.name in self.settings.windows)
         if not self.windows:
             names = ", ".join(w.name for w in WINDOWS)
@@ -156,7 +157,7 @@ class Bench:
         heads = tuple(h for h in HEADS if h in self.settings.policies)
         self._learnt[window.name] = learn(
             lessons, self.settings.seed, self.threads,
-            lambda text: self.stages(f"before {window.name}: {text}", 0, 1), heads,
+            lambda text: self.stages(f"before {window.name}: {text}", 0, 1), heads, self._memo,
         )  # fmt: skip
         return self._learnt[window.name]
 

@@ -128,23 +128,44 @@ def families_of(
     return made
 
 
+Memo = dict[tuple[str, Static], tuple[float, float]]
+"""What a static rule did in a teaching window: windows teach more than once."""
+
+
 def _per_loan_day(
-    lessons: Sequence[Lesson], learnt: Learnt, policy: str, threads: int | None
+    lessons: Sequence[Lesson],
+    learnt: Learnt,
+    policy: str,
+    threads: int | None,
+    memo: Memo | None = None,
 ) -> float:
     """Forced sales a loan-day under a rule, over the teaching windows and tuning levels."""
-    forced = loans = 0.0
+    total = np.zeros(2)
     for x in lessons:
+        key = (x.scene.window.name, learnt.static)
+        if memo is not None and key in memo:
+            total += memo[key]
+            continue
         families = families_of(x.book, learnt, (policy,))
+        forced = loans = 0.0
         for level in TUNED_AT:
             limit = limits_of(x.book, families, policy, level).limit
             found = measures(lives(x.scene, x.book, limit, threads))
             forced += found["forced_accounts"]
             loans += found["loan_days"] * found["accounts"]
-    return forced / max(loans, 1e-9)
+        total += (forced, loans)
+        if memo is not None:
+            memo[key] = (forced, loans)
+    return float(total[0] / max(total[1], 1e-9))
 
 
 def learn(
-    lessons: Sequence[Lesson], seed: int, threads: int | None, say: Progress, heads: Sequence[str]
+    lessons: Sequence[Lesson],
+    seed: int,
+    threads: int | None,
+    say: Progress,
+    heads: Sequence[str],
+    memo: Memo,
 ) -> Learnt:
     """Tune and fit on the windows before a test window; the test window itself is never seen."""
     nothing = Line(0.0, 1.0)
@@ -152,7 +173,7 @@ def learn(
     for rule in STATIC_GRID:
         say(f"static rule {len(tried) + 1} of {len(STATIC_GRID)}")
         tried.append(
-            _per_loan_day(lessons, Learnt(rule, FORMS[0], nothing, {}, {}), "static", threads)
+            _per_loan_day(lessons, Learnt(rule, FORMS[0], nothing, {}, {}), "static", threads, memo)
         )
     best = STATIC_GRID[int(np.argmin(tried))]
     book = Openings.joined([x.book for x in lessons])
