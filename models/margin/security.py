@@ -70,7 +70,7 @@ class SecurityMargins:
     listing : add-on of a name listed less than 60 sessions
     raw : their sum within the bounds
     margin : after the anti-procyclical layer: what a call, its deadline and the sale may cost
-    opening : equity asked for when a loan opens: the policy's multiple of the shortfall in its place
+    opening : equity asked for when a loan opens: the policy's multiple of the shortfall instead
     pool : number of the pool, board x 3 + third of turnover
     """
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.backtest.run import board_returns, forecasts
+from training.backtest.run import board_returns, forecasts, losses_over
 from training.backtest.tests_of_var import acerbi_szekely, christoffersen, independence, kupiec
 
 REJECTED_ABOVE = 3.841459
@@ -111,3 +111,12 @@ def test_a_board_with_too_few_names_has_no_portfolio():
     panel = rough_panel()
     assert np.isnan(board_returns(panel, "nowhere")).all()
     assert not np.isnan(board_returns(panel, "main")[10:]).any()
+
+
+def test_a_loss_over_a_suspension_counts_at_its_resumption():
+    r = np.array([[0.0], [-0.1], [np.nan], [np.nan], [-0.5], [0.0]])
+    found = losses_over(r, 2)[:, 0]
+    # from row 0 two rows on nothing trades: the next close is that of row 4
+    assert found[:4] == pytest.approx([0.55, 0.5, 0.5, 0.5])
+    assert np.isnan(found[4:]).all()
+    assert np.isnan(losses_over(r[:2], 2)).all()

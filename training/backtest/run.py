@@ -129,12 +129,31 @@ def judge(made: Forecasts, seed: int) -> dict[str, Any]:
     }
 
 
+def losses_over(returns: FloatArray, horizon: int) -> FloatArray:
+    """Loss of a name from each row to the first traded close at least ``horizon`` rows later, (T, N).
+
+    So the gap on the resumption of a suspended name counts. NaN without such a close.
+    """
+    rows = len(returns)
+    level = np.cumprod(1.0 + np.nan_to_num(returns), axis=0)
+    at = np.where(np.isnan(returns), rows, np.arange(rows)[:, None])
+    following = np.minimum.accumulate(at[::-1], axis=0)[::-1]
+    out = np.full(returns.shape, np.nan)
+    if rows <= horizon:
+        return out
+    end = following[horizon:]
+    there = end < rows
+    later = np.take_along_axis(level, np.minimum(end, rows - 1), axis=0)
+    out[: rows - horizon] = np.where(there, 1.0 - later / level[: rows - horizon], np.nan)
+    return out
+
+
 def margins(
     panel: PricePanel, pack: Pack, history: MarketHistory, stages: Stages
 ) -> dict[str, dict[str, Any]]:
     """One-sided: how often a name's loss over a week passed its margin, by board, and sizes."""
     days = panel.sessions.astype("datetime64[D]")
-    moves = history.horizon_returns
+    lost = losses_over(history.returns, HORIZON_SESSIONS)
     first = int(np.searchsorted(days, np.datetime64(pack.first_date)))
     rows = np.arange(max(first, 260), len(days) - HORIZON_SESSIONS, MARGIN_EVERY)
     boards = np.array(panel.board)
@@ -149,7 +168,7 @@ def margins(
         policy = pack.on(min(day, pack.last_date))
         found = history.margins(int(t), policy, previous=previous)
         previous = np.where(panel.close[t] != NULL, found.margin, np.nan)
-        loss = -moves[t + HORIZON_SESSIONS]
+        loss = lost[t]
         sigma = 2.326 * history.volatility[t] * np.sqrt(HORIZON_SESSIONS)
         for b in history.boards:
             ok = (boards == b) & ~np.isnan(loss) & (panel.close[t] != NULL) & ~np.isnan(sigma)
