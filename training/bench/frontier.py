@@ -76,7 +76,7 @@ def cycles(bench: Bench, stages: Stages) -> dict[str, Any]:
 
     out: dict[str, Any] = {}
     source: ScenarioSource = bench.source
-    for window in WINDOWS:
+    for window in bench.windows:
         path = bench.out / f"cycles-{bench.settings.seed}-{window.name}.json"
         if not path.exists():
             found = compare(bench.panel, source, window, bench.settings.seed, stages)

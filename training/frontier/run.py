@@ -24,7 +24,7 @@ from training.frontier.compare import (
     rounded,
 )
 from training.frontier.policies import MOST, POLICIES
-from training.frontier.teaching import Learnt, Lesson, Memo, families_of, learn, lesson
+from training.frontier.teaching import Learnt, Lesson, families_of, learn, lesson
 from training.frontier.vintage import Openings, Scene, half_of, openings_of, scene
 from training.frontier.windows import EARLIER, FROZEN_UNTIL, WINDOWS, Window, before
 from training.lab.openings import FIGURES, FORCED, Fates
@@ -36,6 +36,8 @@ TAUGHT_PANEL: Final = "taught"
 HEADS: Final = ("learned", "perfect", "systemic")
 ALL_LEVELS: Final = ("static", "structural", "learned")
 """Rules that are run at every level; the others at the first."""
+ORDER: Final = tuple(WINDOWS[k].name for k in (2, 0, 1))
+"""Windows in the order of what they have to show."""
 CRASHES: Final = tuple(w.name for w in WINDOWS[:2])
 Stages = Callable[[str, int, int], None]
 
@@ -97,11 +99,23 @@ class Bench:
         self.source = ScenarioSource(self.panel)
         self._lessons: dict[str, Lesson] = {}
         self._learnt: dict[str, Learnt] = {}
-        self._memo: Memo = {}
         self.windows = tuple(w for w in WINDOWS if w.name in self.settings.windows)
         if not self.windows:
             names = ", ".join(w.name for w in WINDOWS)
             raise InputError(f"no window of {', '.join(self.settings.windows)}; there are {names}")
+
+    def kept_value(self, name: str, compute: Callable[[], list[float]]) -> list[float]:
+        """What a name stands for, from disk if it was computed before."""
+        place = "".join(c if c.isalnum() or c in ".-" else "_" for c in name)
+        path = self.out / self.settings.key() / "tuning" / f"{place}.json"
+        if not path.exists():
+            found = compute()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_text(json.dumps(found))
+            part.rename(path)
+        values: list[float] = json.loads(path.read_text())
+        return values
 
     def late(self) -> bool:
         """Whether the time is up."""
@@ -157,7 +171,7 @@ class Bench:
         heads = tuple(h for h in HEADS if h in self.settings.policies)
         self._learnt[window.name] = learn(
             lessons, self.settings.seed, self.threads,
-            lambda text: self.stages(f"before {window.name}: {text}", 0, 1), heads, self._memo,
+            lambda text: self.stages(f"before {window.name}: {text}", 0, 1), heads, self.kept_value,
         )  # fmt: skip
         return self._learnt[window.name]
 
@@ -381,7 +395,7 @@ def frontier(bench: Bench) -> dict[str, Any]:
     taught: dict[str, Any] = {}
     frozen: list[dict[str, Any]] = []
     vintages: list[dict[str, Any]] = []
-    for window in sorted(bench.windows, key=lambda w: w.last, reverse=True):
+    for window in sorted(bench.windows, key=lambda w: ORDER.index(w.name)):
         found = compare_window(bench, window)
         if found is None:
             continue

@@ -128,8 +128,13 @@ def families_of(
     return made
 
 
-Memo = dict[tuple[str, Static], tuple[float, float]]
-"""What a static rule did in a teaching window: windows teach more than once."""
+Memo = Callable[[str, Callable[[], list[float]]], list[float]]
+"""Keeps what a name stands for: windows teach more than once, and a run is taken up again."""
+
+
+def unkept(name: str, compute: Callable[[], list[float]]) -> list[float]:
+    """A memo that keeps nothing."""
+    return compute()
 
 
 def _per_loan_day(
@@ -137,25 +142,24 @@ def _per_loan_day(
     learnt: Learnt,
     policy: str,
     threads: int | None,
-    memo: Memo | None = None,
+    memo: Memo = unkept,
+    name: str = "",
 ) -> float:
     """Forced sales a loan-day under a rule, over the teaching windows and tuning levels."""
     total = np.zeros(2)
     for x in lessons:
-        key = (x.scene.window.name, learnt.static)
-        if memo is not None and key in memo:
-            total += memo[key]
-            continue
-        families = families_of(x.book, learnt, (policy,))
-        forced = loans = 0.0
-        for level in TUNED_AT:
-            limit = limits_of(x.book, families, policy, level).limit
-            found = measures(lives(x.scene, x.book, limit, threads))
-            forced += found["forced_accounts"]
-            loans += found["loan_days"] * found["accounts"]
-        total += (forced, loans)
-        if memo is not None:
-            memo[key] = (forced, loans)
+
+        def one(x: Lesson = x) -> list[float]:
+            families = families_of(x.book, learnt, (policy,))
+            forced = loans = 0.0
+            for level in TUNED_AT:
+                limit = limits_of(x.book, families, policy, level).limit
+                found = measures(lives(x.scene, x.book, limit, threads))
+                forced += found["forced_accounts"]
+                loans += found["loan_days"] * found["accounts"]
+            return [forced, loans]
+
+        total += memo(f"{x.scene.window.name} {len(x.book.number)} {policy} {name}", one)
     return float(total[0] / max(total[1], 1e-9))
 
 
@@ -165,7 +169,7 @@ def learn(
     threads: int | None,
     say: Progress,
     heads: Sequence[str],
-    memo: Memo,
+    memo: Memo = unkept,
 ) -> Learnt:
     """Tune and fit on the windows before a test window; the test window itself is never seen."""
     nothing = Line(0.0, 1.0)
@@ -184,7 +188,7 @@ def learn(
     for form in FORMS:
         say(f"risk budget on the {form}")
         forms[form] = _per_loan_day(
-            lessons, Learnt(best, form, line, {}, {}), "structural", threads
+            lessons, Learnt(best, form, line, {}, {}), "structural", threads, memo, form
         )
     form = min(forms, key=lambda f: forms[f])
     relaxed, tried_relaxed = RELAXED[0], dict[float, float]()
@@ -198,7 +202,9 @@ def learn(
         rest = [replace(x, book=x.book.take(x.book.number % 120 >= 80)) for x in lessons]
         for most in RELAXED:
             trial = Learnt(best, form, part.line, {"learned": part}, {}, most)
-            tried_relaxed[most] = _per_loan_day(rest, trial, "learned", threads)
+            tried_relaxed[most] = _per_loan_day(
+                rest, trial, "learned", threads, memo, f"{most:g} of {len(lessons)} {seed}"
+            )
         relaxed = min(tried_relaxed, key=lambda k: tried_relaxed[k])
     fitted = {}
     for name in heads:
