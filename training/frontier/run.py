@@ -69,12 +69,13 @@ class Settings:
 
     def plan(self) -> list[tuple[str, float]]:
         """Rules and levels, what matters most first."""
-        return [
-            (policy, level)
-            for level in self.levels
-            for policy in self.policies
-            if level == self.levels[0] or policy in ALL_LEVELS
-        ]
+        first = self.levels[0]
+        wanted = [("static", level) for level in self.levels]
+        wanted += [(policy, level) for policy in ALL_LEVELS for level in self.levels[:2]]
+        wanted += [(policy, first) for policy in self.policies]
+        wanted += [(policy, level) for policy in ALL_LEVELS for level in self.levels]
+        known = [pair for pair in dict.fromkeys(wanted) if pair[0] in self.policies]
+        return known
 
     def key(self) -> str:
         """A folder name for what depends on people and prices alone."""
