@@ -10,6 +10,7 @@ from typing import Any, Final
 from data_contracts.errors import InputError
 from features.panel import load_panel
 from models.margin.scenarios import ScenarioSource
+from models.margin.structural import STRESS_SHARE
 from training.frontier.cycles import compare
 from training.frontier.run import Bench, Settings, frontier
 from training.frontier.windows import WINDOWS
@@ -64,22 +65,24 @@ def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
         deadline=minutes * 60 * (1.0 - CYCLES_SHARE),
     )  # fmt: skip
     document = frontier(bench)
-    document["procyclicality"] = cycles(bench, stages)
+    document["procyclicality"] = cycles(bench, document, stages)
     document["targets"] = targets(document)
     document["unfinished"] = bench.unfinished
     return (FOUND if bench.unfinished else DONE), document, _text(document, bench.out)
 
 
-def cycles(bench: Bench, stages: Stages) -> dict[str, Any]:
+def cycles(bench: Bench, document: dict[str, Any], stages: Stages) -> dict[str, Any]:
     """Procyclicality of each window, kept on disk."""
     import orjson
 
     out: dict[str, Any] = {}
     source: ScenarioSource = bench.source
     for window in bench.windows:
-        path = bench.out / f"cycles-{bench.settings.seed}-{window.name}.json"
+        taught = document["trained_on"].get(window.name, {"stress": STRESS_SHARE})
+        stress = float(taught["stress"])
+        path = bench.out / f"cycles-{bench.settings.seed}-{stress:g}-{window.name}.json"
         if not path.exists():
-            found = compare(bench.panel, source, window, bench.settings.seed, stages)
+            found = compare(bench.panel, source, window, bench.settings.seed, stress, stages)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(orjson.dumps(found))
         out[window.name] = orjson.loads(path.read_bytes())

@@ -18,7 +18,7 @@ ACCOUNTS: Final = 200
 STEP: Final = 5
 PATHS: Final = 512
 BUDGET: Final = 0.05
-"""Chance of a forced sale, with its quarter of stress, that the fixed limit allows."""
+"""Chance of a forced sale, with its share of stress, that the fixed limit allows."""
 VAR_QUANTILE: Final = 2.326
 DECAY: Final = 0.94
 VAR_SESSIONS: Final = 250
@@ -50,7 +50,12 @@ def var_requirement(
 
 
 def requirements(
-    panel: PricePanel, source: ScenarioSource, window: Window, seed: int, progress: Progress
+    panel: PricePanel,
+    source: ScenarioSource,
+    window: Window,
+    seed: int,
+    stress: float,
+    progress: Progress,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Required margin over time, (T, n) each: structural, structural undamped, VaR.
 
@@ -66,7 +71,8 @@ def requirements(
     for k, t in enumerate(rows):
         scenarios = source.at(int(t), paths=PATHS, names=used, seed=seed)
         risk = structural_risk(scenarios, symbol, weight)
-        asked = 1.0 / limit_at(risk.blended, BUDGET, LEVERAGE_GRID)
+        chance = (1.0 - stress) * risk.forced + stress * risk.stressed
+        asked = 1.0 / limit_at(chance, BUDGET, LEVERAGE_GRID)
         step = int(rows[1] - rows[0])
         previous = damped(asked, np.zeros(len(asked)), previous, step)
         ours.append(previous)
@@ -82,10 +88,15 @@ def requirements(
 
 
 def compare(
-    panel: PricePanel, source: ScenarioSource, window: Window, seed: int, progress: Progress
+    panel: PricePanel,
+    source: ScenarioSource,
+    window: Window,
+    seed: int,
+    stress: float,
+    progress: Progress,
 ) -> dict[str, Any]:
     """The three figures of each rule, and ours over the VaR limit's."""
-    ours, raw, var = requirements(panel, source, window, seed, progress)
+    ours, raw, var = requirements(panel, source, window, seed, stress, progress)
     step = STEP if window is not WINDOWS[-1] else 2 * STEP
     found = {
         "structural": procyclicality(ours, step),

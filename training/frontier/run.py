@@ -26,7 +26,14 @@ from training.frontier.compare import (
 from training.frontier.policies import MOST, POLICIES
 from training.frontier.teaching import Learnt, Lesson, families_of, learn, lesson
 from training.frontier.vintage import Openings, Scene, half_of, openings_of, scene
-from training.frontier.windows import EARLIER, FROZEN_UNTIL, WINDOWS, Window, before
+from training.frontier.windows import (
+    EARLIER,
+    FROZEN_UNTIL,
+    TERM_SESSIONS,
+    WINDOWS,
+    Window,
+    before,
+)
 from training.lab.openings import FIGURES, FORCED, Fates
 
 LEVELS: Final = (1.8, 1.6, 2.0, 1.4)
@@ -149,9 +156,10 @@ class Bench:
             self.stages(f"{panel} {place.window.name} openings", k + 1, len(place.months))
             parts.append(Openings.load(path))
         book = Openings.joined(parts)
+        ends = np.minimum(book.opens + TERM_SESSIONS, place.stage.sessions)
+        book = replace(book, ends=ends)
         if self.settings.to_the_limit:
-            p = book.parameters.copy()
-            book = replace(book, desired=np.full(len(book.desired), MOST), parameters=p)
+            book = replace(book, desired=np.full(len(book.desired), MOST))
         return book
 
     def learnt(self, window: Window) -> Learnt | None:
@@ -193,7 +201,7 @@ class Bench:
         s = self.settings
         folder = self.out / s.key() / panel / place.window.name
         label = f"{policy}-{level:g}" + ("-frozen" if frozen_months else "")
-        path = folder / f"fates-{len(book.number)}-{s.taught}-{label}.npy"
+        path = folder / f"fates-{TERM_SESSIONS}-{len(book.number)}-{s.taught}-{label}.npy"
         if path.exists():
             found = np.load(path)
             if found.shape == (len(book.number), FIGURES):

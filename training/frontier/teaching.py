@@ -36,6 +36,8 @@ from training.lab.random import uniform_table
 
 FORMS: Final = ("chance", "marginal")
 """A risk budget caps the chance of a forced sale, or what another unit of leverage adds to it."""
+STRESS_SHARES: Final = (0.05, 0.0, 0.25)
+"""Weights of the chance in a falling market that the structure is given."""
 TUNED_AT: Final = (1.8, 2.2)
 _DRAWN: Final = (1 << 40) + 902
 Progress = Callable[[str], None]
@@ -47,8 +49,12 @@ class Lesson:
 
     scene: Scene
     book: Openings
-    log_odds: FloatArray
     label: IntArray
+    opened: FloatArray
+
+    def log_odds(self, share: float) -> FloatArray:
+        """Structural log-odds at the leverage each account opened with."""
+        return at_leverage(log_odds_of(self.book.blended(share)), self.opened)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class Learnt:
     heads: dict[str, Head]
     report: dict[str, Any]
     relaxed: float = RELAXED[0]
+    stress: float = STRESS_SHARES[0]
 
 
 def at_leverage(curve: FloatArray, leverage: FloatArray) -> FloatArray:
@@ -79,8 +86,7 @@ def lesson(scene: Scene, book: Openings, seed: int, threads: int | None) -> Less
     limit = 1.1 + (MOST - 1.1) * u
     fates = lives(scene, book, limit, threads)
     opened = np.minimum(limit, book.desired)
-    odds = at_leverage(log_odds_of(book.blended), opened)
-    return Lesson(scene, book, odds, fates.of(FORCED_EVER).astype(np.int64))
+    return Lesson(scene, book, fates.of(FORCED_EVER).astype(np.int64), opened)
 
 
 def risk_curve(log_odds: FloatArray, form: str) -> FloatArray:
@@ -100,7 +106,7 @@ def families_of(
         shift["base"] = np.zeros(len(book.number))
     shift |= {k: head.of(book) for k, head in learnt.heads.items() if k in wanted}
     ours = bool(shift) or "structural" in wanted
-    odds = log_odds_of(book.blended) if ours else book.forced
+    odds = log_odds_of(book.blended(learnt.stress)) if ours else book.forced
     bounds = np.minimum(lock_limit(book), concentration_limit(book)) if ours else book.desired
     made: list[dict[str, Family]] = []
     for month in range(int(book.month.max()) + 1):
@@ -180,17 +186,19 @@ def learn(
             _per_loan_day(lessons, Learnt(rule, FORMS[0], nothing, {}, {}), "static", threads, memo)
         )
     best = STATIC_GRID[int(np.argmin(tried))]
+    shapes: dict[tuple[float, str], float] = {}
+    for share in STRESS_SHARES:
+        for form in FORMS:
+            say(f"a budget on the {form} with a share of {share:g} of stress")
+            trial = Learnt(best, form, nothing, {}, {}, stress=share)
+            shapes[share, form] = _per_loan_day(
+                lessons, trial, "structural", threads, memo, f"{form} {share:g}"
+            )
+    stress, form = min(shapes, key=lambda k: shapes[k])
     book = Openings.joined([x.book for x in lessons])
-    odds = np.concatenate([x.log_odds for x in lessons])
+    odds = np.concatenate([x.log_odds(stress) for x in lessons])
     label = np.concatenate([x.label for x in lessons])
     line = fit_line(odds, label)
-    forms = {}
-    for form in FORMS:
-        say(f"risk budget on the {form}")
-        forms[form] = _per_loan_day(
-            lessons, Learnt(best, form, line, {}, {}), "structural", threads, memo, form
-        )
-    form = min(forms, key=lambda f: forms[f])
     relaxed, tried_relaxed = RELAXED[0], dict[float, float]()
     if "learned" in heads:
         # fitted on two thirds of the clients, judged on the others
@@ -201,7 +209,7 @@ def learn(
         )
         rest = [replace(x, book=x.book.take(x.book.number % 120 >= 80)) for x in lessons]
         for most in RELAXED:
-            trial = Learnt(best, form, part.line, {"learned": part}, {}, most)
+            trial = Learnt(best, form, part.line, {"learned": part}, {}, most, stress)
             tried_relaxed[most] = _per_loan_day(
                 rest, trial, "learned", threads, memo, f"{most:g} of {len(lessons)} {seed}"
             )
@@ -221,7 +229,10 @@ def learn(
         "static_tried": len(STATIC_GRID),
         "tuned_at": list(TUNED_AT),
         "form": form,
-        "forms_per_loan_day": {k: float(f"{v:.4g}") for k, v in forms.items()},
+        "stress": stress,
+        "shapes_per_loan_day": {
+            f"{k[1]} {k[0]:g}": float(f"{v:.4g}") for k, v in shapes.items()
+        },
         "relaxed": relaxed,
         "relaxed_per_loan_day": {str(k): float(f"{v:.4g}") for k, v in tried_relaxed.items()},
         "alpha": round(line.alpha, 4),
@@ -234,4 +245,4 @@ def learn(
             for name, h in fitted.items()
         },
     }  # fmt: skip
-    return Learnt(best, form, line, fitted, report, relaxed)
+    return Learnt(best, form, line, fitted, report, relaxed, stress)

@@ -21,7 +21,7 @@ from features.build import build_frame
 from features.panel import PricePanel
 from features.sets import BEHAVIOURAL
 from models.margin.scenarios import ScenarioSource
-from models.margin.structural import STRESS_SHARE, structural_risk
+from models.margin.structural import structural_risk
 from training.frontier.windows import TERM_SESSIONS, Vintage, Window, history_end, part_of, vintages
 from training.lab.behaviour import PARAMETERS
 from training.lab.lake import write_lake
@@ -107,10 +107,9 @@ class Openings:
     crowding: FloatArray
     trend: FloatArray
 
-    @property
-    def blended(self) -> FloatArray:
-        """The structural chance with its quarter of stress, shape (n, G)."""
-        return np.asarray((1.0 - STRESS_SHARE) * self.forced + STRESS_SHARE * self.stressed)
+    def blended(self, share: float) -> FloatArray:
+        """The structural chance with a share of stress, shape (n, G)."""
+        return np.asarray((1.0 - share) * self.forced + share * self.stressed)
 
     def cast(self) -> Cast:
         """As the engine takes them."""

@@ -13,8 +13,8 @@ from data_contracts.errors import InputError
 from data_contracts.units import NULL, IntArray
 from features.panel import _BY_SESSION, PricePanel
 
-TERM_SESSIONS: Final = 121
-"""A contract's term of 182 days: a limit holds that long, then it is set anew."""
+TERM_SESSIONS: Final = 243
+"""A contract of 182 days, rolled over once: so long the limit of the opening holds."""
 GAP_DAYS: Final = 20
 """No holiday closes an exchange for longer: the data stop and begin again."""
 
