@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from data_contracts.units import BoolArray, FloatArray
-from training.frontier.policies import BOUNDS, Family, Headed, solve
+from training.frontier.policies import BOUNDS, Bounded, Family, solve
 from training.frontier.vintage import Openings, Scene
 from training.lab.openings import (
     CALLS,
@@ -56,7 +56,7 @@ def limits_of(
             short.append(False)
             continue
         desired, rule = book.desired[mine], family[policy]
-        if isinstance(rule, Headed):
+        if isinstance(rule, Bounded):
             rule = rule.at(desired, level)
         scale, lacks = (
             (frozen, np.array(False))

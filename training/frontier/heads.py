@@ -50,6 +50,8 @@ class Head:
 
     line: Line
     booster: lgb.Booster
+    use: lgb.Booster
+    mean_use: float
     columns: str
     rows: int
     events: int
@@ -60,6 +62,15 @@ class Head:
     def of(self, book: Openings) -> FloatArray:
         """h of each client, log-odds, centred on the teaching rows."""
         return np.asarray(self.booster.predict(design(book, self.columns)[0], raw_score=True))
+
+    def usage(self, book: Openings) -> FloatArray:
+        """Debt a client is expected to carry over the term, in units of the mean client's.
+
+        Risk is weighed against the credit that is really used: a client who hardly borrows what it
+        may is no cheaper a borrower.
+        """
+        seen = np.asarray(self.use.predict(design(book, self.columns)[0]))
+        return np.asarray(np.clip(seen / self.mean_use, 0.5, 2.0))
 
 
 def design(book: Openings, columns: str) -> tuple[FloatArray, list[int]]:
@@ -115,7 +126,13 @@ def auc(score: FloatArray, label: IntArray) -> float:
 
 
 def fit_head(
-    book: Openings, log_odds: FloatArray, label: IntArray, columns: str, seed: int, threads: int
+    book: Openings,
+    log_odds: FloatArray,
+    label: IntArray,
+    used: FloatArray,
+    columns: str,
+    seed: int,
+    threads: int,
 ) -> Head:
     """Fit alpha, beta and h on clients of earlier windows.
 
@@ -123,6 +140,7 @@ def fit_head(
     ----------
     log_odds : structural log-odds at the leverage each account opened with
     label : 1 where the account was sold by force within the term
+    used : debt carried over the term over the debt of the opening kept throughout
     """
     line = fit_line(log_odds, label)
     offset = line.of(log_odds)
@@ -156,8 +174,23 @@ def fit_head(
         valid_sets=[part(stop)],
         callbacks=[lgb.early_stopping(30, verbose=False)],
     )
+    plain = {k: v for k, v in settings.items() if k not in ("monotone_constraints",)}
+    use = lgb.train(
+        {
+            **plain,
+            "objective": "regression",
+            "metric": "l2",
+            "num_leaves": 8,
+            "feature_fraction": 0.8,
+            "bagging_fraction": 0.7,
+            "bagging_freq": 1,
+            "interaction_constraints": [[i] for i in range(k)],
+        },
+        lgb.Dataset(values[~stop], used[~stop]),
+        num_boost_round=100,
+    )
     whole = offset[stop] + np.asarray(booster.predict(values[stop], raw_score=True))
     return Head(
-        line, booster, columns, int((~stop).sum()), int(label[~stop].sum()),
+        line, booster, use, float(max(used[~stop].mean(), 1e-6)), columns, int((~stop).sum()), int(label[~stop].sum()),
         int(booster.best_iteration), auc(offset[stop], label[stop]), auc(whole, label[stop]),
     )  # fmt: skip

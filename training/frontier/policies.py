@@ -27,9 +27,10 @@ POLICIES: Final = (
 LOCK_SHORTFALL: Final = 0.0005
 """Most chance, over the horizon, that a sale after locks does not cover the debt."""
 MOST_LARGEST: Final = 0.30
-RELAXED: Final = (1.10, 1.25, 1.50)
-"""A head lends a client at most so many times the debt that the structure alone would; which of
-these is chosen before the window."""
+STRETCH: Final = 1.10
+"""The structure lends a client at most so many times the debt that the static rule would."""
+RELAXED: Final = (1.10, 1.25)
+"""The same with a head in it; which of these is chosen before the window."""
 HEADED: Final = ("learned", "perfect", "systemic")
 CONCENTRATED: Final = 2.2
 """Most leverage with everything in one name; names below 30 % are not held back."""
@@ -108,14 +109,15 @@ def by_risk(risk: FloatArray, bounds: FloatArray) -> Family:
 
 
 @dataclass(frozen=True)
-class Headed:
-    """A family with a head in it, and the one that bounds it.
+class Bounded:
+    """A family of ours, and the static one that bounds it.
 
-    ``most`` times the debt under ``structural`` at the same credit is the most it lends.
+    ``most`` times the debt under ``static`` at the same credit is the most it lends: in a fall of
+    the whole market those with the highest limits go first, however calm and spread their books.
     """
 
     family: Family
-    structural: Family
+    static: Family
     most: float
 
     def __call__(self, scale: float) -> FloatArray:
@@ -124,14 +126,9 @@ class Headed:
 
     def at(self, desired: FloatArray, level: float) -> Family:
         """The family bounded for a level."""
-        plain, _ = solve(self.structural, desired, level, *BOUNDS["structural"])
-        most = 1.0 + self.most * (self.structural(plain) - 1.0)
+        plain, _ = solve(self.static, desired, level, *BOUNDS["static"])
+        most = 1.0 + self.most * (self.static(plain) - 1.0)
         return lambda scale: np.minimum(self.family(scale), most)
-
-
-def within(family: Family, structural: Family, most: float) -> Headed:
-    """A head's family, to be bounded at each level."""
-    return Headed(family, structural, most)
 
 
 def solve(

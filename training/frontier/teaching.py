@@ -13,11 +13,12 @@ from models.margin.structural import LEVERAGE_GRID
 from training.frontier.compare import limits_of, lives, measures
 from training.frontier.heads import Head, Line, fit_head, fit_line
 from training.frontier.policies import (
-    HEADED,
     MOST,
     POLICIES,
     RELAXED,
     STATIC_GRID,
+    STRETCH,
+    Bounded,
     Family,
     Static,
     broker_capacity,
@@ -28,10 +29,9 @@ from training.frontier.policies import (
     lock_limit,
     log_odds_of,
     thirds_of,
-    within,
 )
 from training.frontier.vintage import Openings, Scene
-from training.lab.openings import FORCED_EVER
+from training.lab.openings import FORCED_EVER, LOAN_DAYS_OF_EQUITY, live_on
 from training.lab.random import uniform_table
 
 FORMS: Final = ("chance", "marginal")
@@ -39,6 +39,7 @@ FORMS: Final = ("chance", "marginal")
 STRESS_SHARES: Final = (0.05, 0.0, 0.25)
 """Weights of the chance in a falling market that the structure is given."""
 TUNED_AT: Final = (1.8, 2.2)
+MOST_USED: Final = 3.0
 _DRAWN: Final = (1 << 40) + 902
 Progress = Callable[[str], None]
 
@@ -51,6 +52,7 @@ class Lesson:
     book: Openings
     label: IntArray
     opened: FloatArray
+    used: FloatArray
 
     def log_odds(self, share: float) -> FloatArray:
         """Structural log-odds at the leverage each account opened with."""
@@ -84,9 +86,15 @@ def lesson(scene: Scene, book: Openings, seed: int, threads: int | None) -> Less
     """Let clients live under limits drawn evenly from 1.1 to 3."""
     u = uniform_table(seed, book.number, _DRAWN, 1)[:, 0]
     limit = 1.1 + (MOST - 1.1) * u
-    fates = lives(scene, book, limit, threads)
+    stage = scene.stage
+    fates = live_on(
+        stage.market, stage.terms, stage.seed, book.cast(), limit, count_from=0, threads=threads
+    )
     opened = np.minimum(limit, book.desired)
-    return Lesson(scene, book, fates.of(FORCED_EVER).astype(np.int64), opened)
+    # debt carried over the term against the debt of the opening kept all through
+    whole = np.maximum(opened - 1.0, 0.05) * (book.ends - book.opens)
+    used = np.clip(fates.of(LOAN_DAYS_OF_EQUITY) / whole, 0.0, MOST_USED)
+    return Lesson(scene, book, fates.of(FORCED_EVER).astype(np.int64), opened, used)
 
 
 def risk_curve(log_odds: FloatArray, form: str) -> FloatArray:
@@ -101,10 +109,10 @@ def families_of(
     book: Openings, learnt: Learnt, wanted: Sequence[str] = POLICIES
 ) -> list[dict[str, Family]]:
     """The rules' families of limits, month by month."""
-    shift: dict[str, FloatArray] = {}
+    shift: dict[str, tuple[FloatArray, FloatArray]] = {}
     if "base" in wanted:
-        shift["base"] = np.zeros(len(book.number))
-    shift |= {k: head.of(book) for k, head in learnt.heads.items() if k in wanted}
+        shift["base"] = (np.zeros(len(book.number)), np.ones(len(book.number)))
+    shift |= {k: (h.of(book), h.usage(book)) for k, h in learnt.heads.items() if k in wanted}
     ours = bool(shift) or "structural" in wanted
     odds = log_odds_of(book.blended(learnt.stress)) if ours else book.forced
     bounds = np.minimum(lock_limit(book), concentration_limit(book)) if ours else book.desired
@@ -122,14 +130,15 @@ def families_of(
                 "es": by_margin(part.es),
             }
         if len(mine) and ours:
+            static = families["static"]
             risk = risk_curve(odds[mine], learnt.form)
-            families["structural"] = by_risk(risk, bounds[mine])
-            for name, moved in shift.items():
+            plain = by_risk(risk, bounds[mine])
+            families["structural"] = Bounded(plain, static, STRETCH)
+            for name, (moved, used) in shift.items():
                 whole = learnt.line.of(odds[mine]) + moved[mine, None]
-                families[name] = by_risk(risk_curve(whole, learnt.form), bounds[mine])
-        for name in HEADED:
-            if name in families:
-                families[name] = within(families[name], families["structural"], learnt.relaxed)
+                risk = risk_curve(whole, learnt.form) / used[mine, None]
+                most = learnt.relaxed if name in learnt.heads else STRETCH
+                families[name] = Bounded(by_risk(risk, bounds[mine]), static, most)
         made.append(families)
     return made
 
@@ -198,6 +207,7 @@ def learn(
     book = Openings.joined([x.book for x in lessons])
     odds = np.concatenate([x.log_odds(stress) for x in lessons])
     label = np.concatenate([x.label for x in lessons])
+    used = np.concatenate([x.used for x in lessons])
     line = fit_line(odds, label)
     relaxed, tried_relaxed = RELAXED[0], dict[float, float]()
     if "learned" in heads:
@@ -205,7 +215,13 @@ def learn(
         judged = book.number % 120 >= 80
         say("how far a head may move a limit")
         part = fit_head(
-            book.take(~judged), odds[~judged], label[~judged], "seen", seed, threads or 2
+            book.take(~judged),
+            odds[~judged],
+            label[~judged],
+            used[~judged],
+            "seen",
+            seed,
+            threads or 2,
         )
         rest = [replace(x, book=x.book.take(x.book.number % 120 >= 80)) for x in lessons]
         for most in RELAXED:
@@ -218,7 +234,7 @@ def learn(
     for name in heads:
         say(f"head {name}")
         columns = {"learned": "seen", "perfect": "truth", "systemic": "systemic"}[name]
-        fitted[name] = fit_head(book, odds, label, columns, seed, threads or 2)
+        fitted[name] = fit_head(book, odds, label, used, columns, seed, threads or 2)
     report = {
         "windows": [x.scene.window.name for x in lessons],
         "first": str(min(x.scene.window.first for x in lessons)),
