@@ -53,7 +53,7 @@ class Static:
 
 
 STATIC_GRID: Final = tuple(
-    Static(1.0 - 0.1 * v, 1.0 - 0.2 * v, c) for v in range(4) for c in (1.0, 0.85, 0.7)
+    Static(1.0 - 0.1 * v, 1.0 - 0.2 * v, c) for v in range(3) for c in (1.0, 0.85, 0.7)
 )
 """The static rules that the best one is chosen from, off-test."""
 
@@ -94,7 +94,7 @@ def by_capacity(capacity: FloatArray) -> Family:
 
 def by_margin(loss: FloatArray) -> Family:
     """Limits scale / loss: the margin asked for is a multiple of the loss."""
-    return lambda scale: np.clip(scale / loss, 1.0, MOST)
+    return lambda scale: np.clip(scale / np.maximum(loss, 1e-6), 1.0, MOST)
 
 
 def by_risk(risk: FloatArray, bounds: FloatArray) -> Family:

@@ -38,7 +38,7 @@ FORMS: Final = ("chance", "marginal")
 """A risk budget caps the chance of a forced sale, or what another unit of leverage adds to it."""
 STRESS_SHARES: Final = (0.05, 0.0, 0.25)
 """Weights of the chance in a falling market that the structure is given."""
-TUNED_AT: Final = (1.8, 2.2)
+TUNED_AT: Final = (2.0,)
 MOST_USED: Final = 3.0
 _DRAWN: Final = (1 << 40) + 902
 Progress = Callable[[str], None]
