@@ -19,7 +19,7 @@ import numpy as np
 from data_contracts.errors import InputError
 from data_contracts.units import FloatArray, IntArray
 from features.sets import BEHAVIOURAL
-from training.fit import _ranked_pairs, as_floats
+from training.fit import as_floats, ranked_pairs
 from training.frontier.vintage import Openings
 
 LEAST_EVENTS: Final = 50
@@ -159,7 +159,7 @@ def fit_head(
         )  # fmt: skip
 
     scout = lgb.train({**settings, "num_leaves": 4}, part(~stop), num_boost_round=60)
-    pairs = _ranked_pairs(scout, k)
+    pairs = ranked_pairs(scout, k)
     booster = lgb.train(
         {
             **settings,

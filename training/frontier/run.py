@@ -19,11 +19,11 @@ from training.frontier.compare import (
     change,
     limits_of,
     lives,
-    loss_change,
     measures,
     rounded,
 )
 from training.frontier.policies import MOST, POLICIES
+from training.frontier.tables import frozen_rows, joined, losses, together, vintage_rows
 from training.frontier.teaching import Learnt, Lesson, families_of, learn, lesson
 from training.frontier.vintage import Openings, Scene, half_of, openings_of, scene
 from training.frontier.windows import (
@@ -34,11 +34,13 @@ from training.frontier.windows import (
     Window,
     before,
 )
-from training.lab.openings import FIGURES, FORCED, Fates
+from training.lab.openings import FIGURES, Fates
 
 LEVELS: Final = (1.8, 1.6, 2.0, 1.4)
 """In the order they are run in: the frontier of the static rule needs all, ours is read at 1.8."""
 HALVES: Final = 4
+FORM: Final = 2
+"""Raised when rules or lives change: finished pieces of an older form are not taken up."""
 TAUGHT_PANEL: Final = "taught"
 HEADS: Final = ("learned", "perfect", "systemic")
 ALL_LEVELS: Final = ("static", "structural", "learned")
@@ -115,7 +117,7 @@ class Bench:
     def kept_value(self, name: str, compute: Callable[[], list[float]]) -> list[float]:
         """What a name stands for, from disk if it was computed before."""
         place = "".join(c if c.isalnum() or c in ".-" else "_" for c in name)
-        path = self.out / self.settings.key() / "tuning" / f"{place}.json"
+        path = self.out / self.settings.key() / "tuning" / f"v{FORM}-{place}.json"
         if not path.exists():
             found = compute()
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -201,7 +203,7 @@ class Bench:
         s = self.settings
         folder = self.out / s.key() / panel / place.window.name
         label = f"{policy}-{level:g}" + ("-frozen" if frozen_months else "")
-        path = folder / f"fates-{TERM_SESSIONS}-{len(book.number)}-{s.taught}-{label}.npy"
+        path = folder / f"fates-v{FORM}-{TERM_SESSIONS}-{len(book.number)}-{s.taught}-{label}.npy"
         if path.exists():
             found = np.load(path)
             if found.shape == (len(book.number), FIGURES):
@@ -218,10 +220,6 @@ class Bench:
         np.save(part, fates.figures)
         part.rename(path)
         return fates
-
-
-def _joined(parts: Sequence[Fates]) -> Fates:
-    return Fates(np.concatenate([p.figures for p in parts]))
 
 
 def compare_window(bench: Bench, window: Window) -> dict[str, Any] | None:
@@ -257,7 +255,7 @@ def compare_window(bench: Bench, window: Window) -> dict[str, Any] | None:
                     frozen.setdefault(policy, []).append(fates)
     if not books:
         return None
-    whole = {key: _joined(v) for key, v in runs.items() if len(v) == len(books)}
+    whole = {key: joined(v) for key, v in runs.items() if len(v) == len(books)}
     bench.kept[window.name] = whole
     static = {lv: whole["static", lv] for lv in s.levels if ("static", lv) in whole}
     halves = _halves(bench, window, learnt)
@@ -278,90 +276,16 @@ def compare_window(bench: Bench, window: Window) -> dict[str, Any] | None:
                     "low": None if diff is None else rounded(diff.low),
                     "high": None if diff is None else rounded(diff.high),
                     "halves": [rounded(x) for x in spread],
-                    **_losses(fates, static.get(level), s.seed),
+                    **losses(fates, static.get(level), s.seed),
                     "comparable": diff is not None and diff.value is not None,
                 }
             )  # fmt: skip
     return {
         "rows": rows,
         "learnt": learnt.report,
-        "frozen": _frozen(window, frozen, len(books)),
-        "vintages": _vintages(window, books, whole, static, s),
+        "frozen": frozen_rows(window, frozen, len(books)),
+        "vintages": vintage_rows(window, books, whole, static, s.policies, s.levels[0], s.seed),
     }
-
-
-def _losses(fates: Fates, static: Fates | None, seed: int) -> dict[str, Any]:
-    """The lender's loss less the static rule's at the level, bp a year of debt, with its interval."""
-    if static is None:
-        return {"loss_change_bp": None, "loss_low": None, "loss_high": None, "loss_flag": None}
-    value, low, high = loss_change(fates, static, seed)
-    return {
-        "loss_change_bp": rounded(value), "loss_low": rounded(low), "loss_high": rounded(high),
-        "loss_flag": bool(low > 0),
-    }  # fmt: skip
-
-
-def _together(bench: Bench) -> dict[str, Any]:
-    """The windows of 2015 and 2016 as one."""
-    kept = [bench.kept[name] for name in CRASHES if name in bench.kept]
-    if len(kept) < len(CRASHES):
-        return {}
-    s, level = bench.settings, bench.settings.levels[0]
-    static = {
-        lv: _joined([k["static", lv] for k in kept])
-        for lv in s.levels
-        if all(("static", lv) in k for k in kept)
-    }
-    out = {}
-    for policy in s.policies:
-        if len(static) > 1 and all((policy, level) in k for k in kept):
-            found = change(_joined([k[policy, level] for k in kept]), static, s.seed)
-            out[policy] = {
-                "change_vs_static": rounded(found.value), "low": rounded(found.low),
-                "high": rounded(found.high),
-            }  # fmt: skip
-    return out
-
-
-def _frozen(window: Window, frozen: dict[str, list[Fates]], panels: int) -> list[dict[str, Any]]:
-    rows = []
-    for policy, parts in frozen.items():
-        if len(parts) == panels:
-            found = measures(_joined(parts))
-            kept = ("loan_days", "used_leverage", "forced_rate", "call_rate", "shortfall_bp")
-            rows.append(
-                {"window": window.name, "policy": policy, **{k: rounded(found[k]) for k in kept}}
-            )
-    return rows
-
-
-def _vintages(
-    window: Window,
-    books: Sequence[Openings],
-    whole: dict[tuple[str, float], Fates],
-    static: dict[float, Fates],
-    s: Settings,
-) -> list[dict[str, Any]]:
-    """By quarter of opening at the first level: what new limits do, apart from old loans."""
-    month = np.concatenate([b.month for b in books])
-    level, rows = s.levels[0], []
-    for quarter in range(int(month.max()) // 3 + 1):
-        mine = month // 3 == quarter
-        for policy in s.policies:
-            if (policy, level) not in whole or not bool(mine.any()):
-                continue
-            fates = Fates(whole[policy, level].figures[mine])
-            forced = float(fates.of(FORCED).sum())
-            diff = change(whole[policy, level], static, s.seed, chosen=mine, resamples=200)
-            rows.append(
-                {
-                    "window": window.name, "first_month": int(3 * quarter), "policy": policy,
-                    "accounts": int(mine.sum()), "forced_accounts": forced,
-                    "change_vs_static": rounded(diff.value), "low": rounded(diff.low),
-                    "high": rounded(diff.high),
-                }
-            )  # fmt: skip
-    return rows
 
 
 def _halves(
@@ -400,6 +324,7 @@ def _halves(
 
 def frontier(bench: Bench) -> dict[str, Any]:
     """The document of ``bench frontier``, without procyclicality."""
+    s = bench.settings
     levels: list[dict[str, Any]] = []
     taught: dict[str, Any] = {}
     frozen: list[dict[str, Any]] = []
@@ -412,10 +337,9 @@ def frontier(bench: Bench) -> dict[str, Any]:
         taught[window.name] = found["learnt"]
         frozen += found["frozen"]
         vintages += found["vintages"]
-    s = bench.settings
     return {
         "levels": levels,
-        "together": _together(bench),
+        "together": together(bench.kept, CRASHES, s.policies, s.levels, s.seed),
         "frozen_scale": frozen,
         "vintages": vintages,
         "trained_on": taught,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from data_contracts.errors import InputError
 from data_contracts.units import NULL, IntArray
-from features.panel import _BY_SESSION, PricePanel
+from features.panel import BY_SESSION, PricePanel
 
 TERM_SESSIONS: Final = 243
 """A contract of 182 days, rolled over once: so long the limit of the opening holds."""
@@ -104,6 +104,6 @@ def part_of(panel: PricePanel, first: int, last: int) -> tuple[PricePanel, IntAr
         panel,
         symbols=tuple(panel.symbols[k] for k in names),
         board=tuple(panel.board[k] for k in names),
-        **{name: cut(getattr(panel, name)) for name in _BY_SESSION},
+        **{name: cut(getattr(panel, name)) for name in BY_SESSION},
     )
     return made, names.astype(np.int64)
