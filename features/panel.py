@@ -21,7 +21,7 @@ from data_contracts.units import NULL, BoolArray, FloatArray, IntArray
 
 DateArray = npt.NDArray[np.datetime64]
 
-_BY_SESSION: Final = (
+BY_SESSION: Final = (
     "sessions", "close_at", "close", "pre_close", "volume_shares", "suspended", "price_limit",
     "haircut", "margin_eligible", "collateral_eligible", "special_treatment", "index_close",
 )  # fmt: skip
@@ -79,7 +79,7 @@ class PricePanel:
 
     def until(self, t: int) -> PricePanel:
         """The panel as it stood at a session: nothing later can be read from it."""
-        return replace(self, **{name: getattr(self, name)[: t + 1] for name in _BY_SESSION})
+        return replace(self, **{name: getattr(self, name)[: t + 1] for name in BY_SESSION})
 
     def simple_returns(self) -> FloatArray:
         """Returns close/reference - 1, shape (T, N); NaN where undefined or suspended.

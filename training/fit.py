@@ -49,7 +49,7 @@ def _dataset(values: IntArray, labels: IntArray, weights: FloatArray | None) -> 
     )
 
 
-def _ranked_pairs(booster: lgb.Booster, count: int) -> list[tuple[int, int]]:
+def ranked_pairs(booster: lgb.Booster, count: int) -> list[tuple[int, int]]:
     """Pairs by the gain of splits directly below a split on another feature."""
     gain: dict[tuple[int, int], float] = {}
 
@@ -105,7 +105,7 @@ def fit_default_60(
         "min_data_in_leaf": smallest,
     }
     scout = lgb.train({**parameters, "num_leaves": 4}, _dataset(*train, None), num_boost_round=60)
-    pairs = _ranked_pairs(scout, PAIRS_PER_FEATURE * k)
+    pairs = ranked_pairs(scout, PAIRS_PER_FEATURE * k)
     booster = lgb.train(
         {
             **parameters,

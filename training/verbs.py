@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from training.bench import BENCHMARKS
+
 Add = Callable[..., Any]
 
 
@@ -59,23 +61,37 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
 
     _add_table_verbs(verbs, verb)
 
+    text = "back-test VaR and margins on price history, board by board"
+    example = "gearline backtest market-cn --json"
+    add = verb(verbs, "backtest", "training.backtest.run:run", text, example, seed=True)
+    add = add.add_argument
+    add("lake", type=Path, metavar="LAKE", help="a data folder, or a market folder")
+    add("--policy", choices=("us", "cn"), help="policy pack (default: the market's currency)")
+
     text = "measure against what you would use instead"
     example = "gearline bench explain --json"
     add = verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
-    add("name", metavar="NAME", help="accuracy, decide, explain, features or truth")
+    add("name", metavar="NAME", help=f"{', '.join(BENCHMARKS[:-1])} or {BENCHMARKS[-1]}")
     add("--rows", type=int, default=200_000, help="rows to explain (default 200000)")
     add("--features", type=int, default=60, help="features of the model (default 60)")
     add("--data", type=Path, metavar="DIR", help="accuracy: folder of the credit sets")
     add("--trades", type=int, help="features: trades of the lake made (default 5000000)")
     add("--cases", type=int, help="decide: generated cases before the law (default 1000000)")
-    text = "clients (decide: 20000; features: 1 to 100 trades; truth: 300 a book)"
+    text = "clients (decide: 20000; features: 1 to 100 trades; truth: 300 a book; frontier: 80000 a panel)"
     add("--clients", type=int, help=text)
-    add("--minutes", type=float, help="accuracy, features: about how long it may take")
+    add("--minutes", type=float, help="accuracy, features, frontier: about how long it may take")
     add("--markets", type=int, default=200, help="truth: generated markets (default 200)")
     add("--states", type=int, default=5000, help="truth: states at least (default 5000)")
     add("--paths", type=int, default=500, help="truth: inner paths of a state (default 500)")
     add("--source", type=Path, help="truth: market folder to draw from (default: the sample)")
-    add("--behaviour", type=float, help="truth: strength of behaviour (default: 0.5, 1 and 2)")
+    text = "truth, frontier: strength of behaviour (default: 0.5, 1 and 2; frontier: 1)"
+    add("--behaviour", type=float, help=text)
+    add("--market", type=Path, metavar="DIR", help="frontier, structural: market folder")
+    text = "frontier: folder of finished pieces; the same command goes on from it (out/frontier)"
+    add("--out", type=Path, help=text)
+    text = "frontier: only this window (2015-04..07, 2016, 2017..2019); repeat for more"
+    add("--window", action="append", metavar="NAME", help=text)
+    add("--to-the-limit", action="store_true", help="frontier: everybody borrows what is allowed")
 
 
 def _add_table_verbs(verbs: Any, verb: Add) -> None:

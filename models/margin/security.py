@@ -1,10 +1,12 @@
 """From price history to the market snapshot: the last place where floats are allowed.
 
-Scenarios are filtered historical simulation (Barone-Adesi, Giannopoulos, Vosper 1999): joint
-returns over the liquidation horizon, rescaled by today's volatility over the volatility then, the
-factor capped because filtering over-reacts to a step in volatility (Gurrola-Perez & Murphy 2015).
-The security margin is the larger of the filtered and the unscaled expected shortfall, so that it
-does not melt away in calm times (an anti-procyclical floor).
+    margin = 3/4 filtered ES + 1/4 stress ES + gap + liquidity + new listing
+
+never below the ten-year unscaled ES, then the anti-procyclical layer (``procyclical``). The
+filtered part is historical simulation rescaled by volatility (Barone-Adesi, Giannopoulos and Vosper
+1999), the factor capped because filtering over-reacts to a step in volatility (Gurrola-Perez and
+Murphy 2015).
+``docs/margin.md`` states every term with its source.
 """
 
 from __future__ import annotations
@@ -19,6 +21,11 @@ from data_contracts.errors import InputError
 from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import NULL, RATIO_ONE, FloatArray, IntArray
 from features.panel import PricePanel
+from models.margin.liquidity import impact_cost, sessions_to_sell
+from models.margin.locks import lock_loss, lock_sessions, locked_down
+from models.margin.procyclical import damped
+from models.margin.tails import expected_shortfall, pooled, rescaled
+from models.margin.volatility import FAST_DECAY, SLOW_DECAY, ewma_volatility, merged_locks
 from models.policy import Policy
 
 HORIZON_SESSIONS: Final = 5
@@ -26,10 +33,18 @@ HORIZON_SESSIONS: Final = 5
 LONG_WINDOW_SESSIONS: Final = 2520
 SCENARIOS: Final = 500
 MOST_RESCALING: Final = 2.0
-FAST_DECAY: Final = 0.94
-SLOW_DECAY: Final = 0.99
 LEAST_OWN_HISTORY: Final = 250
 LEAST_MARGIN: Final = 0.15
+FILTERED_WEIGHT: Final = 0.75
+"""A quarter of weight on stressed observations (EMIR RTS 153/2013 art. 28, tool (b))."""
+STRESSED_SHARE: Final = 0.05
+"""The worst twentieth of the market's weeks are the stressed ones."""
+NEW_LISTING_SESSIONS: Final = 60
+NEW_LISTING_ADD_ON: Final = 0.10
+VOLUME_SESSIONS: Final = 20
+SIZES: Final = 3
+OWN, POOL = 0, 1
+FLOOR_SOURCES: Final = ("own", "pool")
 
 
 @dataclass(frozen=True)
@@ -42,40 +57,35 @@ class FirmTerms:
     tier_shift_bps: tuple[int, ...] = (0, 0, 0, 0, 0, 0, 0)
 
 
-def ewma_volatility(returns: FloatArray, decay: float) -> FloatArray:
-    """Exponentially weighted daily volatility, shape (T, N), each row using returns up to that row.
+@dataclass(frozen=True)
+class SecurityMargins:
+    """Margins of N names as of a session, shares of value, float64, shape (N,).
 
-    A missing return leaves the estimate as it was; it starts from the mean square of 20.
+    Attributes
+    ----------
+    filtered, stressed : the two shortfalls, of the pool where a name's own history is short
+    floor : ten-year unscaled shortfall; ``floor_source`` says whose, ``OWN`` or ``POOL``
+    gap : what the lock adds to the shortfall; ``lock_sessions`` the locked sessions reckoned with
+    liquidity : cost of the firm's expected sale, and a longer horizon where it takes sessions
+    listing : add-on of a name listed less than 60 sessions
+    raw : their sum within the bounds
+    margin : after the anti-procyclical layer: what a call, its deadline and the sale may cost
+    opening : equity asked for when a loan opens: the policy's multiple of the shortfall instead
+    pool : number of the pool, board x 3 + third of turnover
     """
-    total, count = np.zeros(returns.shape[1]), np.zeros(returns.shape[1])
-    variance = np.full(returns.shape[1], np.nan)
-    out = np.full(returns.shape, np.nan)
-    for t in range(len(returns)):
-        r = returns[t]
-        seen = ~np.isnan(r)
-        square = np.where(seen, r * r, 0.0)
-        starting = seen & (count < 20)
-        total += np.where(starting, square, 0.0)
-        count += starting
-        variance = np.where(
-            starting,
-            total / np.maximum(count, 1),
-            np.where(seen, decay * variance + (1.0 - decay) * square, variance),
-        )
-        out[t] = np.sqrt(variance)
-    return out
 
-
-def _expected_shortfall(moves: FloatArray, tail: float) -> FloatArray:
-    """Mean loss of the worst tail of each column, ignoring NaN; NaN for an empty column."""
-    ordered = np.sort(moves, axis=0)
-    valid = (~np.isnan(ordered)).sum(axis=0)
-    worst = np.maximum(np.ceil(valid * tail), 1).astype(int)
-    summed = np.cumsum(np.where(np.isnan(ordered), 0.0, ordered), axis=0)
-    if len(moves) == 0:
-        return np.full(moves.shape[1], np.nan)
-    mean = summed[np.minimum(worst, len(moves)) - 1, np.arange(moves.shape[1])] / worst
-    return np.where(valid > 0, np.maximum(-mean, 0.0), np.nan)
+    filtered: FloatArray
+    stressed: FloatArray
+    floor: FloatArray
+    floor_source: IntArray
+    gap: FloatArray
+    lock_sessions: IntArray
+    liquidity: FloatArray
+    listing: FloatArray
+    raw: FloatArray
+    margin: FloatArray
+    opening: FloatArray
+    pool: IntArray
 
 
 class MarketHistory:
@@ -83,6 +93,8 @@ class MarketHistory:
 
     def __init__(self, panel: PricePanel) -> None:
         self.panel = panel
+        self.boards = tuple(sorted(set(panel.board)))
+        self.board = np.array([self.boards.index(b) for b in panel.board], dtype=np.int64)
 
     @cached_property
     def returns(self) -> FloatArray:
@@ -90,10 +102,29 @@ class MarketHistory:
         return self.panel.simple_returns()
 
     @cached_property
+    def limit(self) -> FloatArray:
+        """Price limits as ratios, NaN for none, shape (T, N)."""
+        given = self.panel.price_limit
+        return np.where(given == NULL, np.nan, given / RATIO_ONE)
+
+    @cached_property
+    def locked(self) -> FloatArray:
+        """1 where a name closed at its lower limit, shape (T, N)."""
+        return locked_down(self.returns, self.limit).astype(np.float64)
+
+    @cached_property
     def volatility(self) -> FloatArray:
-        """The larger of the fast and the slow EWMA volatility, shape (T, N)."""
-        fast = ewma_volatility(self.returns, FAST_DECAY)
-        return np.fmax(fast, ewma_volatility(self.returns, SLOW_DECAY))
+        """The larger of the fast and the slow EWMA volatility, shape (T, N).
+
+        A run of closes at the lower limit and the first free session count as one move, and as the
+        moves that they were; the larger volatility holds.
+        """
+        slow = ewma_volatility(self.returns, SLOW_DECAY)
+        plain = np.fmax(ewma_volatility(self.returns, FAST_DECAY), slow)
+        if not bool(self.locked.any()):
+            return plain
+        merged = merged_locks(self.returns, self.locked)
+        return np.fmax(plain, ewma_volatility(merged, FAST_DECAY))
 
     @cached_property
     def horizon_returns(self) -> FloatArray:
@@ -107,27 +138,139 @@ class MarketHistory:
             out[HORIZON_SESSIONS - 1 :] = product - 1.0
         return out
 
+    @cached_property
+    def _market_weeks(self) -> FloatArray:
+        """Mean horizon return over the names, shape (T,); NaN where none has one."""
+        moves = self.horizon_returns
+        count = (~np.isnan(moves)).sum(axis=1)
+        total = np.where(np.isnan(moves), 0.0, moves).sum(axis=1)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    def _window(self, t: int) -> IntArray:
+        first = max(HORIZON_SESSIONS, t + 1 - LONG_WINDOW_SESSIONS)
+        return np.arange(first, t + 1)
+
     def scenarios(self, t: int) -> tuple[FloatArray, FloatArray]:
         """Filtered and unscaled horizon returns known at row t, (S, N), NaN where undefined."""
-        first = max(HORIZON_SESSIONS, t + 1 - LONG_WINDOW_SESSIONS)
-        ends = np.arange(first, t + 1)
+        ends = self._window(t)
         if len(ends) > SCENARIOS:
             ends = ends[np.linspace(0, len(ends) - 1, SCENARIOS).astype(int)]
         plain = self.horizon_returns[ends]
         before = self.volatility[ends - HORIZON_SESSIONS]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            factor = self.volatility[t][None, :] / before
-        factor = np.clip(
-            np.where(np.isfinite(factor), factor, 1.0), 1.0 / MOST_RESCALING, MOST_RESCALING
+        return rescaled(plain, before, self.volatility[t], MOST_RESCALING), plain
+
+    def stress_moves(self, t: int) -> FloatArray:
+        """Unscaled horizon returns in the market's worst weeks of the window, shape (S, N)."""
+        ends = self._window(t)
+        weeks = self._market_weeks[ends]
+        ends = ends[~np.isnan(weeks)]
+        count = int(np.ceil(len(ends) * STRESSED_SHARE))
+        worst = np.argsort(self._market_weeks[ends], kind="stable")[:count]
+        return self.horizon_returns[ends[np.sort(worst)]]
+
+    def volume(self, t: int) -> FloatArray:
+        """Mean shares traded over 20 sessions, NaN where unknown, shape (N,)."""
+        rows = self.panel.volume_shares[max(t + 1 - VOLUME_SESSIONS, 0) : t + 1]
+        known = rows != NULL
+        total = np.where(known, rows, 0).sum(axis=0).astype(np.float64)
+        count = known.sum(axis=0)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    def pool(self, t: int) -> IntArray:
+        """Pool of each name: its board, and its third by traded value on the board."""
+        close = np.where(self.panel.close[t] == NULL, 0, self.panel.close[t])
+        traded = np.nan_to_num(self.volume(t)) * close
+        size = np.zeros(len(traded), dtype=np.int64)
+        for k in range(len(self.boards)):
+            mine = np.flatnonzero(self.board == k)
+            rank = np.argsort(np.argsort(traded[mine], kind="stable"), kind="stable")
+            size[mine] = rank * SIZES // max(len(mine), 1)
+        return self.board * SIZES + size
+
+    def margins(
+        self,
+        t: int,
+        policy: Policy,
+        *,
+        previous: FloatArray | None = None,
+        sale_shares: FloatArray | None = None,
+    ) -> SecurityMargins:
+        """The security margins of row t.
+
+        Parameters
+        ----------
+        previous : margins of the session before, NaN for a name that had none; None starts anew
+        sale_shares : the firm's expected aggregate sale of each name; None if it is not known
+        """
+        filtered, plain = self.scenarios(t)
+        tail = policy["tail_ratio"] / RATIO_ONE
+        pool = self.pool(t)
+        own = expected_shortfall(plain, tail)
+        history = (~np.isnan(self.returns[max(t + 1 - LONG_WINDOW_SESSIONS, 0) : t + 1])).sum(
+            axis=0
         )
-        return plain * factor, plain
+        short = (~np.isnan(plain)).sum(axis=0) < min(LEAST_OWN_HISTORY, len(plain))
+        short |= history < LEAST_OWN_HISTORY
+        stands = pooled(own, pool, self.board, ~short)
+        if bool(short.all()):
+            everyone = expected_shortfall(plain.reshape(-1, 1), tail)
+            stands = np.full(len(own), float(everyone[0]))
+        floor = np.where(short, np.fmax(own, stands), own)
+        floor = np.where(np.isnan(floor), 1.0, floor)
+        now = np.fmax(expected_shortfall(filtered, tail), floor)
+        now = np.where(np.isnan(now), 1.0, now)
+        # of the worst weeks of the market the mean is the stress, not again the tail's tail
+        stressed = expected_shortfall(self.stress_moves(t), 0.5)
+        stressed = np.where(np.isnan(stressed), now, stressed)
+        blend = FILTERED_WEIGHT * now + (1.0 - FILTERED_WEIGHT) * np.fmax(stressed, now)
+
+        seen = slice(max(t + 1 - LONG_WINDOW_SESSIONS, 0), t + 1)
+        least = policy["call_deadline_sessions"] + 1
+        locks = lock_sessions(self.locked[seen] > 0, self.board, least)[self.board]
+        gap = np.maximum(lock_loss(self.limit[t], locks) - blend, 0.0)
+
+        sigma, volume = self.volatility[t], self.volume(t)
+        sale = np.zeros(len(sigma)) if sale_shares is None else sale_shares
+        takes = sessions_to_sell(sale, volume)
+        liquidity = np.where(sale > 0, impact_cost(sigma, sale, volume), 0.0)
+        liquidity += blend * (np.sqrt(1.0 + (takes - 1.0) / HORIZON_SESSIONS) - 1.0)
+        listing = np.where(history < NEW_LISTING_SESSIONS, NEW_LISTING_ADD_ON, 0.0)
+
+        raw = np.clip(blend + gap + liquidity + listing, LEAST_MARGIN, 1.0)
+        special = self.panel.special_treatment[t]
+        raw = np.where(special, np.maximum(raw, 2.0 * LEAST_MARGIN), raw)
+        margin = np.clip(damped(raw, np.minimum(floor, 1.0), previous), LEAST_MARGIN, 1.0)
+        multiple = policy["structural_multiple_ratio"] / RATIO_ONE
+        opening = np.clip(margin + (multiple - 1.0) * blend, LEAST_MARGIN, 1.0)
+        return SecurityMargins(
+            filtered=now,
+            stressed=stressed,
+            floor=floor,
+            floor_source=np.where(short, POOL, OWN),
+            gap=gap,
+            lock_sessions=locks,
+            liquidity=liquidity,
+            listing=listing,
+            raw=raw,
+            margin=margin,
+            opening=opening,
+            pool=pool,
+        )
 
     def snapshot(
-        self, t: int, policy: Policy, firm: FirmTerms, funding_bps: int | None
+        self,
+        t: int,
+        policy: Policy,
+        firm: FirmTerms,
+        funding_bps: int | None,
+        *,
+        previous: FloatArray | None = None,
+        sale_shares: FloatArray | None = None,
     ) -> MarketSnapshot:
         """The market snapshot of row t, every number quantised.
 
-        ``funding_bps`` comes from the lake's funding curve; None takes the policy's own.
+        ``funding_bps`` comes from the lake's funding curve; None takes the policy's own. The others
+        are as in ``margins``.
         """
         panel = self.panel
         if panel.currency != policy.currency:
@@ -135,21 +278,15 @@ class MarketHistory:
                 f"the market is in {panel.currency}, policy pack {policy.pack!r} in"
                 f" {policy.currency}; choose the pack of the market"
             )
-        filtered, plain = self.scenarios(t)
-        tail = policy["tail_ratio"] / RATIO_ONE
-        pool = float(_expected_shortfall(plain.reshape(-1, 1), tail)[0])
-        own = _expected_shortfall(plain, tail)
-        short = (~np.isnan(plain)).sum(axis=0) < LEAST_OWN_HISTORY
-        unscaled = np.where(short, np.fmax(own, pool), own)
-        shortfall = np.fmax(_expected_shortfall(filtered, tail), unscaled)
-        shortfall = np.where(np.isnan(shortfall), 1.0, shortfall)
-        multiple = policy["structural_multiple_ratio"] / RATIO_ONE
-        margin = np.clip(shortfall * multiple, LEAST_MARGIN, 1.0)
-        limit = np.where(panel.price_limit[t] == NULL, 0, panel.price_limit[t]) / RATIO_ONE
-        locked = 1.0 - (1.0 - limit) ** (policy["call_deadline_sessions"] + 1)
-        gap = np.clip(np.fmax(shortfall, locked), 0.0, 0.95)
+        found = self.margins(t, policy, previous=previous, sale_shares=sale_shares)
+        locked = lock_loss(self.limit[t], found.lock_sessions)
+        gap = np.clip(np.fmax(found.filtered, locked), 0.0, 0.95)
+        expected = np.full(len(panel.symbols), NULL, dtype=np.int64)
+        if sale_shares is not None:
+            expected = np.ceil(sale_shares).astype(np.int64)
 
         # a name without history in a scenario moves with the mean of those that have it
+        filtered, _ = self.scenarios(t)
         moves = np.where(np.isnan(filtered), 0.0, filtered)
         counted = np.maximum((~np.isnan(filtered)).sum(axis=1, keepdims=True), 1)
         mean = moves.sum(axis=1, keepdims=True) / counted
@@ -167,9 +304,9 @@ class MarketHistory:
             price=panel.close[t],
             price_limit=panel.price_limit[t],
             haircut=panel.haircut[t],
-            security_margin=micro(margin),
+            security_margin=micro(found.opening),
             gap_loss=micro(gap),
-            expected_sale_shares=np.full(len(panel.symbols), NULL, dtype=np.int64),
+            expected_sale_shares=expected,
             margin_eligible=panel.margin_eligible[t],
             collateral_eligible=panel.collateral_eligible[t],
             special_treatment=panel.special_treatment[t],

@@ -16,7 +16,15 @@ from data_contracts.errors import InputError
 Stages = Callable[[str, int, int], None]
 Answer = tuple[int, dict[str, Any], str]
 
-BENCHMARKS: Final = ("accuracy", "decide", "explain", "features", "truth")
+BENCHMARKS: Final = (
+    "accuracy",
+    "decide",
+    "explain",
+    "features",
+    "frontier",
+    "structural",
+    "truth",
+)
 """Modules of this package that are benchmarks."""
 
 

@@ -20,7 +20,7 @@ from training.lab.compiled import compiled
 from training.lab.market import BUYABLE, FINANCEABLE, LISTED, SELLABLE, Market
 
 REG_T, CN = 0, 1
-MAX_HOLDINGS, MAX_LOANS = 12, 12
+MAX_HOLDINGS, MAX_LOANS = 15, 12
 FORCED_COST = 3
 """A forced sale crosses a wider spread: so many times the usual cost."""
 

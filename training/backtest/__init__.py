@@ -1,0 +1,1 @@
+"""Back-tests of margins on price history: coverage, independence, shortfall, size."""

@@ -1,0 +1,109 @@
+"""Which months accounts open in, which sessions are counted, and what may be learnt from before."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from data_contracts.errors import InputError
+from data_contracts.units import NULL, IntArray
+from features.panel import BY_SESSION, PricePanel
+
+TERM_SESSIONS: Final = 243
+"""A contract of 182 days, rolled over once: so long the limit of the opening holds."""
+GAP_DAYS: Final = 20
+"""No holiday closes an exchange for longer: the data stop and begin again."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Accounts open from ``first`` to ``last``; what happens from ``count_from`` on is counted."""
+
+    name: str
+    first: dt.date
+    count_from: dt.date
+    last: dt.date
+
+
+WINDOWS: Final = (
+    Window("2015-04..07", dt.date(2014, 9, 1), dt.date(2015, 4, 1), dt.date(2015, 7, 31)),
+    Window("2016", dt.date(2016, 1, 4), dt.date(2016, 1, 4), dt.date(2016, 12, 31)),
+    Window("2017..2019", dt.date(2017, 1, 3), dt.date(2017, 1, 3), dt.date(2019, 12, 31)),
+)
+EARLIER: Final = Window(
+    "2007..2014H1", dt.date(2007, 7, 2), dt.date(2007, 7, 2), dt.date(2014, 6, 30)
+)
+FROZEN_UNTIL: Final = dt.date(2015, 3, 31)
+"""The second table: scales of 2014-09 to 2015-03 are kept."""
+
+
+def before(window: Window) -> tuple[Window, ...]:
+    """The windows that end before a window opens: all that may teach or tune what it tests."""
+    return tuple(w for w in (EARLIER, *WINDOWS) if w.last < window.first)
+
+
+@dataclass(frozen=True)
+class Vintage:
+    """A month's openings: panel rows of its sessions, and of the last one known when it begins."""
+
+    month: str
+    rows: IntArray
+    known: int
+
+
+def vintages(panel: PricePanel, window: Window) -> tuple[Vintage, ...]:
+    """The months of a window as panel rows.
+
+    Raises
+    ------
+    InputError
+        If the market does not hold the window.
+    """
+    days = panel.sessions.astype("datetime64[D]")
+    inside = np.flatnonzero(
+        (days >= np.datetime64(window.first)) & (days <= np.datetime64(window.last))
+    )
+    if len(inside) < 40 or inside[0] < 60:
+        raise InputError(
+            f"window {window.name} needs sessions from {window.first} to {window.last} and 60 before;"
+            f" the market runs {days[0]} to {days[-1]}; import the files of these years"
+        )
+    month = days[inside].astype("datetime64[M]")
+    made = []
+    for m in np.unique(month):
+        rows = inside[month == m]
+        made.append(Vintage(str(m), rows, int(rows[0]) - 1))
+    return tuple(made)
+
+
+def history_end(panel: PricePanel, known: int, least: int) -> int:
+    """The last row of the history before a vintage, which never spans a gap in the data.
+
+    With fewer than ``least`` sessions since a gap it is the last row before the gap.
+    """
+    days = panel.sessions[: known + 1].astype("datetime64[D]").astype(np.int64)
+    gaps = np.flatnonzero(np.diff(days) > GAP_DAYS)
+    if len(gaps) and known - int(gaps[-1]) < least:
+        return int(gaps[-1])
+    return known
+
+
+def part_of(panel: PricePanel, first: int, last: int) -> tuple[PricePanel, IntArray]:
+    """Rows ``first`` to ``last`` of a panel and the names with a price there, and their positions."""
+    names = np.flatnonzero((panel.close[first : last + 1] != NULL).any(axis=0))
+
+    def cut(values: npt.NDArray[Any]) -> Any:
+        block = values[first : last + 1]
+        return np.ascontiguousarray(block[:, names]) if block.ndim == 2 else block
+
+    made = replace(
+        panel,
+        symbols=tuple(panel.symbols[k] for k in names),
+        board=tuple(panel.board[k] for k in names),
+        **{name: cut(getattr(panel, name)) for name in BY_SESSION},
+    )
+    return made, names.astype(np.int64)
