@@ -21,6 +21,7 @@ from data_contracts.units import LOG_ODDS_ONE, FloatArray, IntArray
 from models.scorer import compile_float_booster
 from models.scorer.reference import LEAST_CELL
 from training.estimator_bags import Bagged, Sample, clusters_of, fit_bags
+from training.explain import refuse_advanced
 from training.recipe import FROZEN, Recipe
 from training.table_encode import declared, levels_in
 
@@ -189,6 +190,8 @@ class AdditiveBoosterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore
         return columns
 
     def _compile(self, columns: FloatArray) -> None:
+        for booster in self.bagged_.boosters:
+            refuse_advanced(booster)
         rows = np.random.default_rng(self._seed()).permutation(len(columns))[:REFERENCE_ROWS]
         self.reference_ = columns[np.sort(rows)]
         self.compiled_ = compile_float_booster(

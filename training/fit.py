@@ -15,6 +15,7 @@ from data_contracts.errors import InputError
 from data_contracts.units import LOG_ODDS_ONE, NULL, FloatArray, IntArray
 from models.scorer.compile import Compiled, compile_booster
 from models.scorer.reference import LEAST_CELL
+from training.explain import refuse_advanced
 
 PAIRS_PER_FEATURE: Final = 2
 MOST_ROUNDS: Final = 400
@@ -129,7 +130,11 @@ def fit_default_60(
 
 
 def prove(booster: lgb.Booster, compiled: Compiled, values: IntArray) -> float:
-    """Refuse tables that differ from the booster's own contributions; returns the largest difference."""
+    """Refuse tables that differ from the booster's own contributions; returns the largest difference.
+
+    So is a booster whose constraints were not sure to hold while it grew.
+    """
+    refuse_advanced(booster)
     own = booster.predict(as_floats(values), pred_contrib=True, num_threads=1)
     difference = float(np.abs(np.asarray(own) - compiled.path_dependent(values)).max())
     if difference > PROOF_TOLERANCE:
