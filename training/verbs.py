@@ -63,9 +63,13 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     example = "gearline bench explain --json"
     add = verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
     add("name", metavar="NAME", help="accuracy, explain, features or truth")
-    add("--rows", type=int, default=200_000, help="rows to explain (default 200000)")
+    text = "explain: rows (default 200000); accuracy: most rows of a set"
+    add("--rows", type=int, help=text)
     add("--features", type=int, default=60, help="features of the model (default 60)")
     add("--data", type=Path, metavar="DIR", help="accuracy: folder of the credit sets")
+    text = "accuracy: file of finished folds, read and added to"
+    add("--resume", type=Path, metavar="FILE", help=text)
+    add("--methods", metavar="A,B", help="accuracy: only these methods")
     add("--trades", type=int, help="features: trades of the lake made (default 5000000)")
     text = "clients (features: 1 to 100 trades; truth: 300 a book)"
     add("--clients", type=int, help=text)
