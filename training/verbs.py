@@ -106,6 +106,19 @@ def _add_table_verbs(verbs: Any, verb: Add) -> None:
     add("--out", type=Path, required=True, help="CSV or Parquet file to write")
     add("--explain", action="store_true", help="also each feature's part of the log-odds")
 
+    text = "draw what a bundle has learnt: shapes, pairs, a row's waterfall"
+    example = "gearline pictures bundle --out pictures --table new.csv --row 0"
+    run = "training.pictures.command:run_pictures"
+    add = verb(verbs, "pictures", run, text, example).add_argument
+    add(
+        "bundle", type=Path, metavar="BUNDLE", help="folder from `gearline fit` or `gearline train`"
+    )
+    add("--out", type=Path, required=True, help="folder to write, SVG and PNG")
+    add("--lang", choices=("en", "zh", "both"), default="both", help="words (default both)")
+    add("--most", type=int, default=20, metavar="N", help="features and pairs drawn (default 20)")
+    add("--table", type=Path, metavar="TABLE", help="table of the row to draw (bundles of `fit`)")
+    add("--row", type=int, metavar="N", help="its row, from 0")
+
 
 def _add_lab_verbs(verbs: Any, verb: Add, group: Add) -> None:
     example = (
