@@ -18,7 +18,7 @@ from models.bundle import Bundle
 from models.calibration import tier_of_pd
 from models.scorer.reference import Reference
 from models.scorer.tables import AdditiveTables
-from training.calibrate import CalibrationSample, calibrate, tier_edges
+from training.calibrate import CalibrationSample, block_sessions, calibrate, tier_edges
 from training.evaluate import auc
 from training.fit import LEAST_POSITIVES, check_against_shap, fit_default_60
 from training.labels import YEAR_SESSIONS, Outcomes
@@ -131,6 +131,7 @@ def train(
             kept.default_year if split.horizon == YEAR_SESSIONS else np.full(len(score), -1),
             (kept.session - first) // YEAR_SESSIONS,
             kept.cluster,
+            (kept.session - first) // block_sessions(split.horizon),
         ),
         seed,
     )
