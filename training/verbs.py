@@ -62,7 +62,7 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     text = "measure against what you would use instead"
     example = "gearline bench explain --json"
     add = verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
-    add("name", metavar="NAME", help="accuracy, explain, features or truth")
+    add("name", metavar="NAME", help="accuracy, attainable, explain, features or truth")
     text = "explain: rows (default 200000); accuracy: most rows of a set"
     add("--rows", type=int, help=text)
     add("--features", type=int, default=60, help="features of the model (default 60)")
@@ -71,14 +71,30 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     add("--resume", type=Path, metavar="FILE", help=text)
     add("--methods", metavar="A,B", help="accuracy: only these methods")
     add("--trades", type=int, help="features: trades of the lake made (default 5000000)")
-    text = "clients (features: 1 to 100 trades; truth: 300 a book)"
+    text = "clients (features: 1 to 100 trades; truth, attainable: 300 a book)"
     add("--clients", type=int, help=text)
     add("--minutes", type=float, help="accuracy, features: about how long it may take")
-    add("--markets", type=int, default=200, help="truth: generated markets (default 200)")
-    add("--states", type=int, default=5000, help="truth: states at least (default 5000)")
-    add("--paths", type=int, default=500, help="truth: inner paths of a state (default 500)")
-    add("--source", type=Path, help="truth: market folder to draw from (default: the sample)")
-    add("--behaviour", type=float, help="truth: strength of behaviour (default: 0.5, 1 and 2)")
+    add(
+        "--markets",
+        type=int,
+        default=200,
+        help="truth, attainable: generated markets (default 200)",
+    )
+    add(
+        "--states", type=int, default=5000, help="truth, attainable: states at least (default 5000)"
+    )
+    add(
+        "--paths",
+        type=int,
+        default=500,
+        help="truth, attainable: inner paths of a state (default 500)",
+    )
+    add(
+        "--source",
+        type=Path,
+        help="truth, attainable: market folder to draw from (default: the sample)",
+    )
+    add("--behaviour", type=float, help="truth: strength of behaviour (default 0.5, 1, 2)")
 
 
 def _add_table_verbs(verbs: Any, verb: Add) -> None:
