@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -51,24 +50,28 @@ _ZERO: Final = np.int64(np.float64(np.float32(1e-35)).view(np.int64))
 _CATEGORIES_END: Final = 2.0**31
 
 
-@intrinsic
-def _stream(context: Any, array: Any, row: Any, column: Any, value: Any) -> Any:
-    """``array[row, column] = value`` past the cache: a non-temporal store."""
+def _stored_past_cache(context: Any, array: Any, row: Any, column: Any, value: Any) -> Any:
+    """``array[row, column] = value`` by a non-temporal store, for numba to build in."""
+    numba_cgutils: Any = cgutils
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.args[0]
-        made = make_array(kind)(context, builder, arguments[0])
+        made = _made_array(kind)(context, builder, arguments[0])
         at = [
             context.cast(builder, a, t, types.uintp)
             for a, t in zip(arguments[1:3], signature.args[1:3], strict=True)
         ]
-        place = cgutils.get_item_pointer(context, builder, kind, made, at, wraparound=False)
+        place = numba_cgutils.get_item_pointer(context, builder, kind, made, at, wraparound=False)
         store = builder.store(arguments[3], place)
-        one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        one = builder.module.add_metadata([numba_cgutils.int32_t(1)])
         store.set_metadata("nontemporal", one)
         return context.get_dummy_value()
 
     return types.void(array, row, column, value), build
+
+
+_made_array: Any = make_array
+_stream: Any = intrinsic(_stored_past_cache)
 
 
 @compiled
@@ -221,7 +224,7 @@ def _add_pair(
 
 
 @compiled
-def _turned(values: IntArray, start: np.uint64, m: np.uint64, columns: IntArray) -> None:
+def _turned(values: IntArray, start: Any, m: np.uint64, columns: IntArray) -> None:
     """A block of rows as columns, four rows at a time."""
     k, whole = _U(values.shape[1]), m - m % _U(4)
     for r in range(_U(0), whole, _U(4)):

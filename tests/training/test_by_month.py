@@ -26,13 +26,14 @@ def test_the_spread_of_the_common_factor_is_found(spread):
 def test_the_interval_holds_new_months_about_as_often_as_it_says_and_a_binomial_one_does_not():
     prob, label, month = book(60, 300, 1.0, 2)
     spread = month_spread(prob, label, month)
-    new = book(200, 300, 1.0, 3)
-    rows = by_month(*new, spread, 4)
+    assert spread is not None
+    new, label, month = book(200, 300, 1.0, 3)
+    rows = by_month(new, label, month, spread, 4)
     inside = np.mean([r["low"] <= r["realised"] <= r["high"] for r in rows])
     assert 0.90 <= inside <= 0.99
-    alone = by_month(*new, 0.0, 4)
+    alone = by_month(new, label, month, 0.0, 4)
     assert np.mean([r["low"] <= r["realised"] <= r["high"] for r in alone]) < 0.7
-    assert np.mean([r["predicted"] for r in rows]) == pytest.approx(new[0].mean())
+    assert np.mean([r["predicted"] for r in rows]) == pytest.approx(new.mean())
 
 
 def test_too_few_months_say_nothing_of_the_common_factor():

@@ -59,7 +59,7 @@ def chinese_font() -> str | None:
     return None
 
 
-def _settings() -> dict[str, Any]:
+def _settings() -> Any:
     chinese = chinese_font()
     return {
         "font.family": ["DejaVu Sans", *([chinese] if chinese else [])],
@@ -101,7 +101,7 @@ def number(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-def _edges(axis: Axis) -> tuple[FloatArray, bool]:
+def _edges(axis: Axis) -> tuple[Any, bool]:
     """Where the bins begin and end on the page, and whether that is to scale."""
     edges = axis.edges
     if edges is None or axis.labels is not None:
@@ -118,7 +118,7 @@ def _edges(axis: Axis) -> tuple[FloatArray, bool]:
 def _ticks(plot: Axes, axis: Axis, to_scale: bool, which: str = "x") -> None:
     """Names of bins, or thresholds between evenly spaced ones."""
     set_ticks = plot.set_xticks if which == "x" else plot.set_yticks
-    turned = {"rotation": 30, "ha": "right"} if which == "x" else {}
+    turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if which == "x" else {}
     if axis.labels is not None:
         step = -(-len(axis.labels) // (2 * MOST_TICKS))
         shown = range(0, len(axis.labels), step)
@@ -206,7 +206,7 @@ def heat_figure(heat: Heat, language: Language) -> Figure:
         ticks = plot.get_xticks() if which == "x" else plot.get_yticks()
         names = plot.get_xticklabels() if which == "x" else plot.get_yticklabels()
         put = plot.set_xticks if which == "x" else plot.set_yticks
-        turned = {"rotation": 30, "ha": "right"} if which == "x" else {}
+        turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if which == "x" else {}
         put([-0.5 - size / 2, *ticks], [axis.nothing.one_line(language), *(t.get_text() for t in names)],
             **turned)  # fmt: skip
     plot.set_xlabel(_label(heat.first, language))

@@ -179,15 +179,15 @@ def _pictured(
         e.features: (e.splits, c) for e, c in zip(tables.effects, reference.counts, strict=True)
     }
     for pair, effect in parts.pairs.items():
-        splits, count = of_pair[pair]
-        axes, at = [], []
+        splits, rows = of_pair[pair]
+        axes, places = [], []
         for f, s in zip(pair, splits, strict=True):
             axis, codes = axis_of(f, s)
             axes.append(axis)
-            at.append(np.append(0, bin_numbers(codes, s)))
-        shown = np.ix_(*at)
-        spread = [np.bincount(a, minlength=n)[a] for a, n in zip(at, count.shape, strict=True)]
-        heats.append(Heat(*axes, effect[shown], count[shown] / np.outer(*spread)))
+            places.append(np.append(0, bin_numbers(codes, s)))
+        shown = np.ix_(*places)
+        spread = [np.bincount(a, minlength=n)[a] for a, n in zip(places, rows.shape, strict=True)]
+        heats.append(Heat(axes[0], axes[1], effect[shown], rows[shown] / np.outer(*spread)))
     return Pictured(
         tuple(sorted(shapes, key=lambda s: (-s.importance, s.axis.name))),
         tuple(sorted(heats, key=lambda h: (-h.importance, h.first.name, h.second.name))),
