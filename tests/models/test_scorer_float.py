@@ -210,7 +210,7 @@ def test_a_main_effect_is_laid_into_a_pair_only_where_the_pair_stays_small():
     for features, splits in (((0,), (many,)), ((1,), (few,)), ((0, 1), (few, few))):
         table = rng.integers(-1000, 1000, [len(s) + 2 for s in splits])
         count = np.ones_like(table)
-        effects.append(explained_effect(features, tuple(map(np.int64, splits)), table, count))
+        effects.append(explained_effect(features, splits, table, count))
     tables = AdditiveTables("h", 2, 5, tuple(effects))
     assert tables.plan.plans[:, FOLDED].tolist() == [0, 1]
     values = np.stack(np.meshgrid(np.append(NULL, np.arange(-2, 44)), np.arange(-2, 6)), -1)

@@ -19,7 +19,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findSystemFonts, fontManager
 
-from data_contracts.units import LOG_ODDS_ONE, FloatArray
+from data_contracts.units import LOG_ODDS_ONE
 from models.scorer.front import ZERO
 from training.pictures.shapes import Axis, Heat, Shape
 from training.report.svg import BLUE, FONT_SIZE, GRID, INK, LIGHT_BLUE, MUTED, ORANGE, SLATE
