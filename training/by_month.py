@@ -21,7 +21,8 @@ DRAWS: Final = 4000
 NODES: Final = 31
 BINS: Final = 20
 LARGEST_SPREAD: Final = 4.0
-_GRID: Final = 81
+COARSE, FINE = 0.25, 0.05
+"""Steps of the search for the spread: first over all, then around the best."""
 
 Months = npt.NDArray[Any]
 
@@ -48,7 +49,7 @@ def _binned(prob: FloatArray, label: IntArray) -> tuple[FloatArray, IntArray, In
 def _shift(prob: FloatArray, rows: IntArray, nodes: FloatArray, weight: FloatArray) -> float:
     """What to add to the log-odds so that the mean over shocks is the predicted number."""
     wanted, low, high = float((prob * rows).sum()), -40.0, 10.0
-    for _ in range(60):
+    for _ in range(40):
         middle = 0.5 * (low + high)
         p = _sigmoid(_logit(prob)[:, None] + middle + nodes[None, :])
         low, high = (middle, high) if (rows @ p) @ weight < wanted else (low, middle)
@@ -73,16 +74,20 @@ def month_spread(prob: FloatArray, label: IntArray, month: Months) -> float | No
     if len(months) < LEAST_MONTHS or int(label.sum()) == 0:
         return None
     parts = [_binned(prob[month == m], label[month == m]) for m in months]
-    grid = np.linspace(0.0, LARGEST_SPREAD, _GRID)
-    likelihood = np.zeros(len(grid))
-    for k, spread in enumerate(grid):
-        nodes, weight = _nodes(float(spread))
+
+    def likelihood(spread: float) -> float:
+        nodes, weight = _nodes(spread)
+        total = 0.0
         for p, rows, defaults in parts:
             z = _logit(p)[:, None] + _shift(p, rows, nodes, weight) + nodes[None, :]
             log = (defaults[:, None] * z - rows[:, None] * np.logaddexp(0.0, z)).sum(axis=0)
             top = float(log.max())
-            likelihood[k] += top + np.log(np.exp(log - top) @ weight)
-    return float(grid[int(np.argmax(likelihood))])
+            total += top + float(np.log(np.exp(log - top) @ weight))
+        return total
+
+    coarse = max(np.arange(0.0, LARGEST_SPREAD + COARSE, COARSE).tolist(), key=likelihood)
+    near = np.arange(max(coarse - COARSE, 0.0), coarse + COARSE, FINE).tolist()
+    return float(max(near, key=likelihood))
 
 
 def by_month(
