@@ -121,6 +121,7 @@ def _add_table_verbs(verbs: Any, verb: Add) -> None:
     add("table", type=Path, metavar="TABLE", help="CSV or Parquet with the features")
     add("--out", type=Path, required=True, help="CSV or Parquet file to write")
     add("--explain", action="store_true", help="also each feature's part of the log-odds")
+    add("--lost", action="store_true", help="also points lost against the best attainable")
 
     text = "draw what a bundle has learnt: shapes, pairs, a row's waterfall"
     example = "gearline pictures bundle --out pictures --table new.csv --row 0"
