@@ -1,5 +1,7 @@
 """``gearline fit`` and ``gearline score``: any labelled table in, probabilities with parts out."""
 
+from typing import Any
+
 import numpy as np
 import orjson
 import pandas as pd
@@ -110,11 +112,12 @@ def test_points_lost_are_to_the_best_value_that_the_reference_has_and_disagreeme
     assert undocumented("score", ran.document, given=["--lost"]) == []
     scores = pq.read_table(out).to_pandas()
     X = loans()[["debt", "income", "purpose"]]
-    for name, values in {
+    tried: dict[str, list[Any]] = {
         "debt": [-7.0, *np.linspace(X["debt"][X["debt"] >= 0].min(), X["debt"].max(), 400)],
-        "income": np.linspace(X["income"].min(), X["income"].max(), 400),
+        "income": np.linspace(X["income"].min(), X["income"].max(), 400).tolist(),
         "purpose": ["car", "house", "other"],
-    }.items():
+    }
+    for name, values in tried.items():
         few = X[:40]
         best = np.full(len(few), np.inf)
         for value in values:
