@@ -123,6 +123,16 @@ def _add_table_verbs(verbs: Any, verb: Add) -> None:
     add("--explain", action="store_true", help="also each feature's part of the log-odds")
     add("--lost", action="store_true", help="also points lost against the best attainable")
 
+    text = "the fewest changes that bring a row's probability below a line, with a certificate"
+    example = "gearline recourse bundle new.csv --row 0 --mutable debt,income --below 0.05"
+    run = "training.table_recourse:run_recourse"
+    add = verb(verbs, "recourse", run, text, example).add_argument
+    add("bundle", type=Path, metavar="BUNDLE", help="folder from `gearline fit`")
+    add("table", type=Path, metavar="TABLE", help="CSV or Parquet with the features")
+    add("--row", type=int, required=True, metavar="N", help="the row, from 0")
+    add("--mutable", required=True, metavar="A,B", help="features that may change, at most ten")
+    add("--below", type=float, required=True, metavar="P", help="probability to reach")
+
     text = "draw what a bundle has learnt: shapes, pairs, a row's waterfall"
     example = "gearline pictures bundle --out pictures --table new.csv --row 0"
     run = "training.pictures.command:run_pictures"
