@@ -91,6 +91,8 @@ def test_gaps_are_to_the_best_box_of_each_kind_and_never_to_ours_tuned():
         {"set": "a", "model": r["model"], "auc_difference": 0.0, "standard_error": None, "folds": 5}
         for r in rows
     ]
+    pairs.append({**pairs[0], "model": "scorecard", "folds": 2})
+    rows.append({"set": "a", "model": "scorecard", "auc": 0.95})
     assert [(g["box"], g["model"]) for g in accuracy.gaps(rows, pairs)] == [
         ("glass", "ebm"),
         ("black", "catboost"),
@@ -111,12 +113,13 @@ def test_calibration_error_of_a_perfect_and_of_a_shifted_forecast():
     assert accuracy.ece(p[order] + 0.1, label[order], bins=2) == pytest.approx(0.1)
 
 
-def test_ranks_leave_smoke_sets_out_and_share_ties():
+def test_ranks_leave_out_smoke_sets_and_unfinished_methods_and_share_ties():
     rows: list[dict[str, Any]] = [
-        {"set": "a", "role": "test", "model": "x", "auc": 0.8},
-        {"set": "a", "role": "test", "model": "y", "auc": 0.8},
-        {"set": "a", "role": "test", "model": "z", "auc": None},
-        {"set": "b", "role": "smoke", "model": "x", "auc": 0.9},
+        {"set": "a", "role": "test", "model": "x", "auc": 0.8, "folds": 5},
+        {"set": "a", "role": "test", "model": "y", "auc": 0.8, "folds": 5},
+        {"set": "a", "role": "test", "model": "z", "auc": None, "folds": 0},
+        {"set": "a", "role": "test", "model": "w", "auc": 0.9, "folds": 4},
+        {"set": "b", "role": "smoke", "model": "x", "auc": 0.9, "folds": 5},
     ]
     assert accuracy.mean_ranks(rows) == {"x": 1.5, "y": 1.5}
 

@@ -169,12 +169,21 @@ def _paired(one: CreditSet, folds: dict[str, list[dict[str, Any]]]) -> list[dict
     return pairs
 
 
+def _whole(row: dict[str, Any]) -> bool:
+    """Whether a method finished all folds of a set."""
+    return row["auc"] is not None and row["folds"] == FOLDS
+
+
 def gaps(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Ours less the best other glass box and less the best black box of each set."""
     found = []
     for name in dict.fromkeys(p["set"] for p in pairs):
         level = {r["model"]: r["auc"] for r in rows if r["set"] == name}
-        mine = [p for p in pairs if p["set"] == name and not p["model"].startswith("ours")]
+        mine = [
+            p
+            for p in pairs
+            if p["set"] == name and not p["model"].startswith("ours") and p["folds"] == FOLDS
+        ]
         for box, kind in (("glass", GLASS), ("black", BLACK)):
             among = [p for p in mine if p["model"] in kind]
             if among:
@@ -184,10 +193,14 @@ def gaps(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> list[dict[s
 
 
 def mean_ranks(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Mean rank by AUC over the sets that count, 1 the best; ties share. Smoke sets are left out."""
+    """Mean rank by AUC over the sets that count, 1 the best; ties share.
+
+    Smoke sets are left out, and methods that did not finish all folds of a set: the mean over some
+    folds is not comparable with that over all.
+    """
     ranks: dict[str, list[float]] = {}
     for name in dict.fromkeys(r["set"] for r in rows if r["role"] != "smoke"):
-        found = {r["model"]: r["auc"] for r in rows if r["set"] == name and r["auc"] is not None}
+        found = {r["model"]: r["auc"] for r in rows if r["set"] == name and _whole(r)}
         for model, value in found.items():
             better = sum(v > value for v in found.values())
             ties = sum(v == value for v in found.values())
