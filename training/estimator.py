@@ -18,9 +18,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from data_contracts.errors import InputError
 from data_contracts.units import LOG_ODDS_ONE, FloatArray, IntArray
-from models.scorer import compile_float_booster
+from models.scorer import FloatTables, compile_float_booster
 from models.scorer.reference import LEAST_CELL
 from training.estimator_bags import Bagged, Sample, clusters_of, fit_bags
+from training.explain import refuse_advanced
 from training.recipe import FROZEN, Recipe
 from training.table_encode import declared, levels_in
 
@@ -189,12 +190,22 @@ class AdditiveBoosterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore
         return columns
 
     def _compile(self, columns: FloatArray) -> None:
+        for booster in self.bagged_.boosters:
+            refuse_advanced(booster)
         rows = np.random.default_rng(self._seed()).permutation(len(columns))[:REFERENCE_ROWS]
         self.reference_ = columns[np.sort(rows)]
         self.compiled_ = compile_float_booster(
             self.bagged_.dumps(), self.reference_, HEAD, least_cell=LEAST_CELL
         )
         self.tables_ = self.compiled_.served
+
+    def bags_tables(self) -> list[FloatTables]:
+        """The tables of each booster alone, whose mean is served: for bands in pictures."""
+        check_is_fitted(self)
+        return [
+            compile_float_booster([dump], self.reference_, HEAD, least_cell=LEAST_CELL).served
+            for dump in self.bagged_.dumps()
+        ]
 
     def encoded(self, X: Any) -> FloatArray:
         """The columns that boosters and tables read."""

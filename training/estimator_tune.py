@@ -54,7 +54,8 @@ def tune(
     """Search, then refit the best recipe with all bags.
 
     The first trial is the frozen recipe, so the result is never worse on the rows that judge.
-    With ``seconds`` the number of trials depends on the machine; without, on ``trials`` alone.
+    With ``seconds``, of processor time, the number of trials depends on the machine; without, on
+    ``trials`` alone.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def tune(
             "tuning needs optuna, which is not installed; install it beside gearline"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    started, losses, recipes = time.perf_counter(), list[float](), list[Recipe]()
+    started, losses, recipes = time.process_time(), list[float](), list[Recipe]()
     sampler = optuna.samplers.TPESampler(seed=seed)
     study = optuna.create_study(direction="minimize", sampler=sampler)
     start = model.recipe or FROZEN
@@ -85,7 +86,7 @@ def tune(
             study.tell(trial, loss)
         losses.append(loss)
         recipes.append(recipe)
-        spent = time.perf_counter() - started
+        spent = time.process_time() - started
         if seconds is not None and spent * (1 + 2 / len(losses)) > seconds:
             break
     best = losses.index(min(losses))

@@ -16,6 +16,7 @@ from data_contracts.units import MINOR_PER_UNIT, NULL, PROB_ONE, IntArray
 from features.asof import BookHistory
 from models.margin.cap import CAP_TERMS
 from models.price.rate import RATE_COMPONENTS
+from training.by_month import by_month
 from training.evaluate import auc, somers_d
 from training.labels import HORIZON_SESSIONS, Outcomes, cohort_of, default_within
 from training.train import Trained
@@ -69,6 +70,18 @@ def judge(
 
 def _mean(values: Any) -> float | None:
     return None if len(values) == 0 else float(np.mean(values))
+
+
+def _by_month(
+    judged: Judged, chosen: np.ndarray, score: IntArray, trained: Trained, seed: int
+) -> list[dict[str, Any]]:
+    """Predicted and realised default within 60 sessions by month; none without a common factor."""
+    if trained.month_spread is None or not chosen.any():
+        return []
+    prob = trained.bundle.calibration.default_60_of_score(score[chosen]) / PROB_ONE
+    days = np.array(judged.decisions["as_of"].to_pylist(), dtype="datetime64[D]")[chosen]
+    months = days.astype("datetime64[M]")
+    return by_month(prob, judged.label_60[chosen], months, trained.month_spread, seed)
 
 
 def summarise(judged: Judged, trained: Trained, seed: int) -> dict[str, Any]:
@@ -135,6 +148,7 @@ def summarise(judged: Judged, trained: Trained, seed: int) -> dict[str, Any]:
         "horizon_sessions": trained.split.horizon,
         "split": trained.split.kind,
         "tiers": tiers,
+        "by_month": _by_month(judged, sixty, score, trained, seed),
         "binding_constraints": {t: int((binding == t).sum()) for t in CAP_TERMS},
         "outcomes": {o: int((outcome == o).sum()) for o in ("approve", "refer", "decline")},
         "referred": int((outcome == "refer").sum()),

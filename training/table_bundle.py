@@ -1,7 +1,8 @@
 """The bundle of a fitted table: a folder of JSON pinned by hash, never a pickle.
 
 ``bundle.json`` lists the SHA-256 of ``tables/default.json``, ``calibration.json``,
-``features.json`` and ``reference.json``, and says how the fit was made.
+``features.json`` and ``reference.json``, and says how the fit was made. ``bands.json``, for pictures,
+is there where the fit had several bags.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from training.table_probability import ProbabilityMap
 
 KIND: Final = "fitted table"
 TABLE_FORMAT: Final = 1
+BANDS: Final = "bands.json"
 FILES: Final = ("calibration.json", "features.json", "reference.json", "tables/default.json")
 
 
@@ -36,6 +38,7 @@ class TableBundle:
     calibration : from score to probability
     reference : joint counts of the rows that attributions are measured against
     fitted : how the fit was made: target, recipe, rows; no floats
+    bands : spread of the bags' main effects, None where it is not known
     """
 
     encoder: Encoder
@@ -43,6 +46,7 @@ class TableBundle:
     calibration: ProbabilityMap
     reference: dict[str, Any]
     fitted: dict[str, Any]
+    bands: dict[str, Any] | None = None
 
     @cached_property
     def files(self) -> dict[str, bytes]:
@@ -52,6 +56,7 @@ class TableBundle:
             "features.json": canonical_bytes(self.encoder.to_json()),
             "reference.json": canonical_bytes(self.reference),
             "tables/default.json": canonical_bytes(self.tables.to_json()),
+            **({} if self.bands is None else {BANDS: canonical_bytes(self.bands)}),
         }
 
     @cached_property
@@ -95,7 +100,8 @@ class TableBundle:
                     f"it is of format {manifest['format']!r}; this version reads {TABLE_FORMAT}"
                 )
             documents = {}
-            for name in FILES:
+            held = (*FILES, BANDS) if BANDS in manifest["files"] else FILES
+            for name in held:
                 data = (folder / name).read_bytes()
                 if sha256_hex(data) != manifest["files"][name]:
                     raise InputError(f"{name} is not what bundle.json was made from; restore it")
@@ -106,6 +112,7 @@ class TableBundle:
                 ProbabilityMap.from_json(documents["calibration.json"]),
                 documents["reference.json"],
                 manifest["fitted"],
+                documents.get(BANDS),
             )
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             what = "" if isinstance(error, InputError) else "the bundle is damaged: "

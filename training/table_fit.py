@@ -22,6 +22,7 @@ from training.estimator import AdditiveBoosterClassifier
 from training.estimator_bags import clusters_of, parts_of
 from training.estimator_tune import log_fit, tune
 from training.evaluate import auc
+from training.pictures.shapes import bands_of
 from training.recipe import FROZEN, RECIPE_VERSION
 from training.table_bundle import TableBundle
 from training.table_encode import level_of
@@ -268,7 +269,14 @@ def run_fit(arguments: argparse.Namespace, stages: Stages) -> Answer:
         "seed": arguments.seed,
         "settings": {k: str(v) for k, v in model.recipe_.as_dict().items()},
     }
-    bundle = TableBundle(model.encoder_, model.tables_, calibration, reference.to_json(), fitted)
+    bundle = TableBundle(
+        model.encoder_,
+        model.tables_,
+        calibration,
+        reference.to_json(),
+        fitted,
+        bands_of(model.bags_tables(), model.tables_, reference),
+    )
     bundle.write(arguments.out)
     document = {
         **report,

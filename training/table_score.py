@@ -12,6 +12,7 @@ import numpy as np
 from data_contracts.errors import InputError
 from data_contracts.units import LOG_ODDS_ONE
 from training.table_bundle import TableBundle
+from training.table_lost import disagree, points_lost
 from training.table_read import matrix, read_any, write_columns
 
 Stages = Callable[[str, int, int], None]
@@ -33,12 +34,16 @@ def run_score(arguments: argparse.Namespace, stages: Stages) -> Answer:
     bundle = TableBundle.read(arguments.bundle)
     table = read_any(arguments.table)
     values = matrix(table, bundle.encoder, arguments.table)
-    scores, parts = [], []
+    if arguments.lost and not arguments.explain:
+        raise InputError("--lost goes with --explain: it stands beside the attributions")
+    scores, parts, losses = [], [], []
     for start in range(0, len(values), BLOCK):
         columns = bundle.encoder.encode(values[start : start + BLOCK])
         if arguments.explain:
             score, phi = bundle.tables.score_and_attributions(columns)
             parts.append(bundle.encoder.by_feature(phi))
+            if arguments.lost:
+                losses.append(points_lost(bundle, values[start : start + BLOCK]))
         else:
             score = bundle.tables.score(columns)
         scores.append(score)
@@ -53,6 +58,12 @@ def run_score(arguments: argparse.Namespace, stages: Stages) -> Answer:
         names += ["phi:base", *(f"phi:{f.name}" for f in bundle.encoder.features)]
         out.append(np.full(len(score), bundle.tables.base_attribution / LOG_ODDS_ONE))
         out += [phi[:, k] / LOG_ODDS_ONE for k in range(phi.shape[1])]
+    if arguments.lost:
+        lost = np.concatenate(losses)
+        apart = disagree(phi, lost)
+        names += [*(f"lost:{f.name}" for f in bundle.encoder.features), "reasons_disagree"]
+        out += [lost[:, k] / LOG_ODDS_ONE for k in range(lost.shape[1])]
+        out.append(apart.astype(np.int64))
     write_columns(arguments.out, names, out)
     document = {
         "rows": len(score),
@@ -62,6 +73,8 @@ def run_score(arguments: argparse.Namespace, stages: Stages) -> Answer:
         "bundle_sha256": bundle.sha256,
         "out": str(arguments.out),
     }
+    if arguments.lost:
+        document["reasons_disagree_share"] = round(float(apart.mean()), 6) if len(apart) else 0.0
     text = (
         f"{len(score):,} rows scored, mean probability {probability.mean():.4f};"
         f" {len(names)} columns written to {arguments.out}"

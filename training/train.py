@@ -10,7 +10,7 @@ import numpy as np
 
 from data_contracts.canonical import sha256_hex
 from data_contracts.errors import InputError
-from data_contracts.units import LOG_ODDS_ONE, BoolArray, IntArray
+from data_contracts.units import LOG_ODDS_ONE, PROB_ONE, BoolArray, IntArray
 from features.asof import BookHistory
 from features.panel import PricePanel
 from features.sets import BEHAVIOURAL, FeatureSet, feature_set_sha256
@@ -18,7 +18,8 @@ from models.bundle import Bundle
 from models.calibration import tier_of_pd
 from models.scorer.reference import Reference
 from models.scorer.tables import AdditiveTables
-from training.calibrate import CalibrationSample, calibrate, tier_edges
+from training.by_month import month_spread
+from training.calibrate import CalibrationSample, block_sessions, calibrate, tier_edges
 from training.evaluate import auc
 from training.fit import LEAST_POSITIVES, check_against_shap, fit_default_60
 from training.labels import YEAR_SESSIONS, Outcomes
@@ -37,11 +38,14 @@ class Trained:
     """A bundle with what is known about how good it is.
 
     ``may_judge`` says which clusters may be judged (all but those that taught, in a by-client split).
+    ``month_spread`` is the common factor of the calibrating clients' months (``training.by_month``),
+    None where there are too few of them.
     """
 
     bundle: Bundle
     split: Split
     report: dict[str, Any]
+    month_spread: float | None = None
 
     def may_judge(self, cluster: IntArray) -> BoolArray:
         """Rows that the scorer has not learnt from."""
@@ -131,6 +135,7 @@ def train(
             kept.default_year if split.horizon == YEAR_SESSIONS else np.full(len(score), -1),
             (kept.session - first) // YEAR_SESSIONS,
             kept.cluster,
+            (kept.session - first) // block_sessions(split.horizon),
         ),
         seed,
     )
@@ -174,4 +179,10 @@ def train(
             tier_of_pd(calibration.of_score(score)[0], edges), minlength=8
         )[1:].tolist(),
     }
-    return Trained(bundle, split, report)
+    months = panel.sessions[kept.session].astype("datetime64[M]")
+    spread = month_spread(
+        calibration.default_60_of_score(score[known]) / PROB_ONE,
+        kept.default_60[known],
+        months[known],
+    )
+    return Trained(bundle, split, report, spread)

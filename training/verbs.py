@@ -72,18 +72,26 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     example = "gearline bench explain --json"
     add = verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
     add("name", metavar="NAME", help=f"{', '.join(BENCHMARKS[:-1])} or {BENCHMARKS[-1]}")
-    add("--rows", type=int, default=200_000, help="rows to explain (default 200000)")
+    text = "explain: rows (default 200000); accuracy: most rows of a set"
+    add("--rows", type=int, help=text)
     add("--features", type=int, default=60, help="features of the model (default 60)")
     add("--data", type=Path, metavar="DIR", help="accuracy: folder of the credit sets")
+    text = "accuracy: file of finished folds, read and added to"
+    add("--resume", type=Path, metavar="FILE", help=text)
+    add("--methods", metavar="A,B", help="accuracy: only these methods")
     add("--trades", type=int, help="features: trades of the lake made (default 5000000)")
     add("--cases", type=int, help="decide: generated cases before the law (default 1000000)")
-    text = "clients (decide: 20000; features: 1 to 100 trades; truth: 300 a book; frontier: 80000 a panel)"
-    add("--clients", type=int, help=text)
+    text = "clients (decide: 20000; features: 1 to 100 trades; truth, attainable: 300 a book;"
+    add("--clients", type=int, help=f"{text} frontier: 80000 a panel)")
     add("--minutes", type=float, help="accuracy, features, frontier: about how long it may take")
-    add("--markets", type=int, default=200, help="truth: generated markets (default 200)")
-    add("--states", type=int, default=5000, help="truth: states at least (default 5000)")
-    add("--paths", type=int, default=500, help="truth: inner paths of a state (default 500)")
-    add("--source", type=Path, help="truth: market folder to draw from (default: the sample)")
+    text = "truth, attainable: generated markets (default 200)"
+    add("--markets", type=int, default=200, help=text)
+    text = "truth, attainable: states at least (default 5000)"
+    add("--states", type=int, default=5000, help=text)
+    text = "truth, attainable: inner paths of a state (default 500)"
+    add("--paths", type=int, default=500, help=text)
+    text = "truth, attainable: market folder to draw from (default: the sample)"
+    add("--source", type=Path, help=text)
     text = "truth, frontier: strength of behaviour (default: 0.5, 1 and 2; frontier: 1)"
     add("--behaviour", type=float, help=text)
     add("--market", type=Path, metavar="DIR", help="frontier, structural: market folder")
@@ -118,6 +126,30 @@ def _add_table_verbs(verbs: Any, verb: Add) -> None:
     add("table", type=Path, metavar="TABLE", help="CSV or Parquet with the features")
     add("--out", type=Path, required=True, help="CSV or Parquet file to write")
     add("--explain", action="store_true", help="also each feature's part of the log-odds")
+    add("--lost", action="store_true", help="also points lost against the best attainable")
+
+    text = "the fewest changes that bring a row's probability below a line, with a certificate"
+    example = "gearline recourse bundle new.csv --row 0 --mutable debt,income --below 0.05"
+    run = "training.table_recourse:run_recourse"
+    add = verb(verbs, "recourse", run, text, example).add_argument
+    add("bundle", type=Path, metavar="BUNDLE", help="folder from `gearline fit`")
+    add("table", type=Path, metavar="TABLE", help="CSV or Parquet with the features")
+    add("--row", type=int, required=True, metavar="N", help="the row, from 0")
+    add("--mutable", required=True, metavar="A,B", help="features that may change, at most ten")
+    add("--below", type=float, required=True, metavar="P", help="probability to reach")
+
+    text = "draw what a bundle has learnt: shapes, pairs, a row's waterfall"
+    example = "gearline pictures bundle --out pictures --table new.csv --row 0"
+    run = "training.pictures.command:run_pictures"
+    add = verb(verbs, "pictures", run, text, example).add_argument
+    add(
+        "bundle", type=Path, metavar="BUNDLE", help="folder from `gearline fit` or `gearline train`"
+    )
+    add("--out", type=Path, required=True, help="folder to write, SVG and PNG")
+    add("--lang", choices=("en", "zh", "both"), default="both", help="words (default both)")
+    add("--most", type=int, default=20, metavar="N", help="features and pairs drawn (default 20)")
+    add("--table", type=Path, metavar="TABLE", help="table of the row to draw (bundles of `fit`)")
+    add("--row", type=int, metavar="N", help="its row, from 0")
 
 
 def _add_lab_verbs(verbs: Any, verb: Add, group: Add) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_contracts.errors import InputError
-from data_contracts.units import FloatArray, IntArray
+from data_contracts.units import NULL, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from models.scorer.front import FloatFront
@@ -30,6 +30,7 @@ _END: Final = np.iinfo(np.int64).max
 _INFINITE: Final = int(np.array(np.inf).view(np.int64))
 _LEAST_ROWS_A_THREAD: Final = 4096
 _FEW_ROWS: Final = 8
+_FOLDED_GROWTH: Final = 1.25
 
 
 def bin_ends(splits: IntArray) -> IntArray:
@@ -143,12 +144,17 @@ def _cells(at: IntArray) -> tuple[IntArray, int]:
 
 
 def _ordered_grid(kind: int, splits: IntArray, size: int) -> _Grid:
-    """A grid over int64 codes: a shift of their distance from the first threshold."""
+    """A grid over int64 codes: a shift of their distance from below the first threshold.
+
+    ``NULL`` counts as a threshold before all others, and has the first cell to itself unless the
+    codes begin too low for that.
+    """
     if len(splits) == 0:
         return _Grid(kind, 0, 0, 0, 1, np.zeros(1, dtype=np.int64), 0)
     low, high = int(splits[0]), int(splits[-1])
     shift = max(0, (high - low).bit_length() - size.bit_length() + 1)
-    at = np.array([(int(s) - low) >> shift for s in splits], dtype=np.int64)
+    low = max(low - (1 << shift), NULL)
+    at = np.array([0, *((int(s) - low) >> shift for s in splits)], dtype=np.int64)
     before, steps = _cells(at)
     return _Grid(kind, low, high, shift, steps, before, 0)
 
@@ -205,10 +211,9 @@ def plan_of(tables: AdditiveTables, front: FloatFront | None = None) -> Plan:
     from models.scorer.front import numbers_of_codes
 
     k = tables.n_features
-    plans = np.zeros((k, 10), dtype=np.int64)
+    plans = np.zeros((k, 11), dtype=np.int64)
     thresholds: list[IntArray] = []
     grids: list[IntArray] = []
-    mains: list[IntArray] = []
     fine: list[IntArray] = []
     used = {f for e in tables.effects for f in e.features}
     for f in range(k):
@@ -229,9 +234,13 @@ def plan_of(tables: AdditiveTables, front: FloatFront | None = None) -> Plan:
         found = _best_grid(searched, kind == kernel.NUMBER)
         if kind != kernel.CATEGORY:
             kind = found.kind
-        ends = numbers_of_codes(searched).view(np.int64) if kind == kernel.NUMBER else searched
+        ends = searched
+        if kind == kernel.NUMBER:
+            ends = numbers_of_codes(searched).view(np.int64)
+        elif kind != kernel.CATEGORY:
+            ends = np.append(NULL, searched)
         end = _INFINITE if kind == kernel.NUMBER else _END
-        plans[f] = (
+        plans[f, : kernel.AT_MAIN] = (
             kind if f in used else kernel.UNUSED,
             found.low,
             found.high,
@@ -239,43 +248,79 @@ def plan_of(tables: AdditiveTables, front: FloatFront | None = None) -> Plan:
             found.steps,
             sum(map(len, thresholds)),
             sum(map(len, grids)),
-            sum(map(len, mains)),
-            len(searched),
-            found.scale,
         )
+        plans[f, kernel.COUNT], plans[f, kernel.SCALE] = len(searched), found.scale
         thresholds.append(np.append(ends, np.full(1 << found.steps, end)))
         grids.append(found.before)
-        mains.append(np.zeros(len(splits) + 2, dtype=np.int64))
-    pairs: list[tuple[int, int, int, int]] = []
-    maps: list[IntArray] = []
-    cells: list[IntArray] = []
+    mains = [np.zeros(len(s) + 2, dtype=np.int64) for s in fine]
     for e in tables.effects:
-        at = [fine_bins(fine[f], s) for f, s in zip(e.features, e.splits, strict=True)]
         if len(e.features) == 1:
-            mains[e.features[0]] += e.first[at[0]]
-            continue
-        both = np.stack([e.first, e.score - e.constant - e.first], axis=2)
-        rows, row = _distinct(both)
-        columns, column = _distinct(rows.swapaxes(0, 1))
-        offset, held = sum(map(len, cells)), sum(map(len, maps))
-        maps += [row[at[0]] * len(columns) + offset, column[at[1]]]
-        pairs.append((*_both(e.features), held, held + len(at[0])))
-        cells.append(columns.swapaxes(0, 1).reshape(-1, 2))
+            mains[e.features[0]] += e.first[fine_bins(fine[e.features[0]], e.splits[0])]
+    plans[:, kernel.AT_MAIN] = np.cumsum([0, *map(len, mains)])[:-1]
     most = max((len(m) for m in mains), default=0)
+    pairs, maps, cells, folded = _laid_out(tables, fine, mains)
+    plans[sorted(folded), kernel.FOLDED] = 1
+    for f in folded:
+        mains[f][:] = 0
     return Plan(
         plans,
         _joined(thresholds),
         _joined(grids).astype(np.uint8 if most <= 256 else np.uint16),
         _joined(mains),
-        np.array(pairs, dtype=np.int64).reshape(-1, 4),
+        np.array(pairs, dtype=np.int64).reshape(-1, 5),
         _joined(maps).astype(np.int32),
         np.concatenate([np.zeros((0, 2), dtype=np.int64), *cells]),
         tables.base_attribution,
     )
 
 
-def _both(features: Sequence[int]) -> tuple[int, int]:
-    return features[0], features[1]
+_Distinct = tuple[IntArray, IntArray, IntArray]
+
+
+def _without_repetition(both: IntArray) -> _Distinct:
+    """Distinct rows and columns of a pair's cells, and which of them each bin has."""
+    rows, row = _distinct(both)
+    columns, column = _distinct(rows.swapaxes(0, 1))
+    return columns.swapaxes(0, 1), row, column
+
+
+def _laid_out(
+    tables: AdditiveTables, fine: Sequence[IntArray], mains: Sequence[IntArray]
+) -> tuple[list[tuple[int, ...]], list[IntArray], list[IntArray], set[int]]:
+    """The pairs: their plan, maps and cells, and the features whose main effect is in a pair.
+
+    A main effect goes into the cells of the first of its pairs whose table it makes at most
+    ``_FOLDED_GROWTH`` larger, because it tells apart no more bins than the pair does already.
+    """
+    pairs: list[tuple[int, ...]] = []
+    maps: list[IntArray] = []
+    cells: list[IntArray] = []
+    folded: set[int] = set()
+    for e in tables.effects:
+        if len(e.features) == 1:
+            continue
+        at = [fine_bins(fine[f], s) for f, s in zip(e.features, e.splits, strict=True)]
+        both = np.stack([e.first, e.score - e.constant - e.first], axis=2)[np.ix_(*at)]
+        found = _without_repetition(both)
+        for side, f in enumerate(e.features):
+            if f in folded:
+                continue
+            with_main = both.copy()
+            with_main[:, :, side] += mains[f][:, None] if side == 0 else mains[f][None, :]
+            larger = _without_repetition(with_main)
+            if larger[0].size <= found[0].size * _FOLDED_GROWTH:
+                both, found = with_main, larger
+                folded.add(f)
+        table, row, column = found
+        offset, held = sum(map(len, cells)), sum(map(len, maps))
+        maps += [row * table.shape[1] + offset, column]
+        pairs.append((*e.features, held, held + len(row), 0))
+        cells.append(table.reshape(-1, 2))
+    begun = set(range(tables.n_features)) - folded
+    for p, (i, j, *places, _) in enumerate(pairs):
+        pairs[p] = (i, j, *places, (i not in begun) + 2 * (j not in begun))
+        begun |= {i, j}
+    return pairs, maps, cells, folded
 
 
 def _joined(arrays: Sequence[IntArray]) -> IntArray:

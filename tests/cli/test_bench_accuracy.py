@@ -48,6 +48,57 @@ def test_it_prints_the_documented_keys_and_names_what_is_not_installed(
     assert {p["model"] for p in ran.document["paired"]} == {"logistic", "lightgbm"}
 
 
+def test_a_run_goes_on_behind_the_folds_that_an_earlier_one_kept(data, cli, tmp_path, monkeypatch):
+    kept = tmp_path / "kept" / "folds.jsonl"
+    asked = ("bench", "accuracy", "--data", data, "--minutes", 5, "--resume", kept, "--json")
+    whole = cli(*asked, "--methods", "logistic")
+    assert whole.code == gearline.DONE, whole.err
+    lines = kept.read_text("utf-8").splitlines(keepends=True)
+    assert len(lines) == 1 + accuracy.FOLDS
+    kept.write_text("".join(lines[:3]) + lines[3][:20], "utf-8")  # cut off while writing the third
+    fitted = []
+    really = GLASS["logistic"]
+
+    def counted(task):
+        fitted.append(task.seed)
+        return really(task)
+
+    monkeypatch.setitem(GLASS, "logistic", counted)
+    again = cli(*asked, "--methods", "logistic")
+    assert len(fitted) == accuracy.FOLDS - 2
+    assert len(kept.read_text("utf-8").splitlines()) == 1 + accuracy.FOLDS
+    rows = [
+        next(r for r in ran.document["sets"] if r["model"] == "logistic") for ran in (whole, again)
+    ]
+    assert rows[0]["auc"] == rows[1]["auc"]
+    other = cli(*asked, "--methods", "logistic", "--seed", 8)
+    assert other.code == gearline.REFUSED
+    assert "holds folds of seed 7, not 8; ask the same or name another file" in other.err
+
+
+def test_a_method_that_does_not_exist_is_refused_by_name(data, cli):
+    ran = cli("bench", "accuracy", "--data", data, "--methods", "logistic,perceptron")
+    assert ran.code == gearline.REFUSED
+    assert "--methods names 'perceptron'; there are: logistic, scorecard" in ran.err
+
+
+def test_gaps_are_to_the_best_box_of_each_kind_and_never_to_ours_tuned():
+    rows = [
+        {"set": "a", "model": m, "auc": v}
+        for m, v in (("ebm", 0.8), ("logistic", 0.7), ("ours_tuned", 0.9), ("catboost", 0.85))
+    ]
+    pairs = [
+        {"set": "a", "model": r["model"], "auc_difference": 0.0, "standard_error": None, "folds": 5}
+        for r in rows
+    ]
+    pairs.append({**pairs[0], "model": "scorecard", "folds": 2})
+    rows.append({"set": "a", "model": "scorecard", "auc": 0.95})
+    assert [(g["box"], g["model"]) for g in accuracy.gaps(rows, pairs)] == [
+        ("glass", "ebm"),
+        ("black", "catboost"),
+    ]
+
+
 def test_the_corrected_error_is_nadeau_and_bengio_s():
     differences = np.array([0.01, 0.02, 0.00, 0.03, -0.01])
     expected = np.sqrt((1 / 5 + 0.25) * differences.var(ddof=1))
@@ -62,12 +113,13 @@ def test_calibration_error_of_a_perfect_and_of_a_shifted_forecast():
     assert accuracy.ece(p[order] + 0.1, label[order], bins=2) == pytest.approx(0.1)
 
 
-def test_ranks_leave_smoke_sets_out_and_share_ties():
+def test_ranks_leave_out_smoke_sets_and_unfinished_methods_and_share_ties():
     rows: list[dict[str, Any]] = [
-        {"set": "a", "role": "test", "model": "x", "auc": 0.8},
-        {"set": "a", "role": "test", "model": "y", "auc": 0.8},
-        {"set": "a", "role": "test", "model": "z", "auc": None},
-        {"set": "b", "role": "smoke", "model": "x", "auc": 0.9},
+        {"set": "a", "role": "test", "model": "x", "auc": 0.8, "folds": 5},
+        {"set": "a", "role": "test", "model": "y", "auc": 0.8, "folds": 5},
+        {"set": "a", "role": "test", "model": "z", "auc": None, "folds": 0},
+        {"set": "a", "role": "test", "model": "w", "auc": 0.9, "folds": 4},
+        {"set": "b", "role": "smoke", "model": "x", "auc": 0.9, "folds": 5},
     ]
     assert accuracy.mean_ranks(rows) == {"x": 1.5, "y": 1.5}
 

@@ -1,5 +1,7 @@
 """``gearline fit`` and ``gearline score``: any labelled table in, probabilities with parts out."""
 
+from typing import Any
+
 import numpy as np
 import orjson
 import pandas as pd
@@ -98,6 +100,46 @@ def test_a_score_is_the_model_s_and_its_parts_sum_to_it(fitted, cli, undocumente
     if calibration.method == "identity":
         p = model.predict_proba(X)[:, 1]
         assert np.abs(scores["probability"] - p).max() < ROUNDING
+
+
+def test_points_lost_are_to_the_best_value_that_the_reference_has_and_disagreement_is_flagged(
+    fitted, cli, undocumented
+):
+    root, model, _ = fitted
+    out = root / "lost.parquet"
+    asked = ("score", root / "bundle", root / "loans.csv", "--out", out)
+    ran = cli(*asked, "--explain", "--lost", "--json")
+    assert undocumented("score", ran.document, given=["--lost"]) == []
+    scores = pq.read_table(out).to_pandas()
+    X = loans()[["debt", "income", "purpose"]]
+    tried: dict[str, list[Any]] = {
+        "debt": [-7.0, *np.linspace(X["debt"][X["debt"] >= 0].min(), X["debt"].max(), 400)],
+        "income": np.linspace(X["income"].min(), X["income"].max(), 400).tolist(),
+        "purpose": ["car", "house", "other"],
+    }
+    for name, values in tried.items():
+        few = X[:40]
+        best = np.full(len(few), np.inf)
+        for value in values:
+            best = np.minimum(best, model.decision_function(few.assign(**{name: value})))
+        found = scores["log_odds"][:40] - best
+        lost = scores[f"lost:{name}"][:40]
+        assert (lost >= 0).all()
+        # the grid above holds values of bins without a reference row too: none lost less
+        assert (lost <= np.maximum(found, 0) + ROUNDING).all()
+        if name == "purpose":
+            assert np.allclose(lost, found, atol=ROUNDING)
+    assert np.allclose(scores["lost:purpose"].groupby(X["purpose"]).min().min(), 0.0)
+    first = scores.filter(like="phi:").drop(columns="phi:base").to_numpy()
+    lost = scores.filter(like="lost:").to_numpy()
+    apart = (first.max(axis=1) > 0) & (
+        lost[np.arange(len(lost)), first.argmax(axis=1)] < lost.max(axis=1)
+    )
+    assert np.array_equal(scores["reasons_disagree"] == 1, apart)
+    assert ran.document["reasons_disagree_share"] == pytest.approx(apart.mean(), abs=1e-6)
+    refused = cli(*asked, "--lost")
+    assert refused.code == gearline.REFUSED
+    assert "--lost goes with --explain" in refused.err
 
 
 def test_csv_and_parquet_give_the_same_scores(fitted, cli):

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from data_contracts.canonical import canonical_bytes
 from data_contracts.errors import InputError
-from data_contracts.units import LOG_ODDS_ONE, FloatArray
-from models.scorer import CompiledFloat, FloatTables, compile_float_booster
+from data_contracts.units import LOG_ODDS_ONE, NULL, FloatArray
+from models.scorer import AdditiveTables, CompiledFloat, FloatTables, compile_float_booster
 from models.scorer.front import ZERO, codes_of_numbers, numbers_of_codes
+from models.scorer.kernel import FOLDED, LARGE
 from models.scorer.stream import score_parquet
+from models.scorer.tables import explained_effect
 
 # Sums of some hundred float64 leaves differ near 1e-14; 1e-9 leaves room and hides nothing.
 PROOF = 1e-9
@@ -188,6 +190,49 @@ def test_a_parquet_file_is_scored_as_the_same_rows_in_memory(compiled, tmp_path:
         score_parquet(
             served, [*names[:4], "absent"], tmp_path / "in.parquet", tmp_path / "o.parquet"
         )
+
+
+def test_a_result_written_past_the_cache_equals_the_same_rows_in_small_parts(compiled):
+    x = sample(11, 1000)[0]
+    times = 1 + LARGE // x.size
+    score, phi = compiled.score_and_attributions(np.tile(x, (times, 1)))
+    assert phi.size >= LARGE
+    few, few_phi = compiled.score_and_attributions(x)
+    assert few_phi.size < LARGE
+    assert np.array_equal(score.reshape(times, -1), np.tile(few, (times, 1)))
+    assert np.array_equal(phi, np.tile(few_phi, (times, 1)))
+
+
+def test_a_main_effect_is_laid_into_a_pair_only_where_the_pair_stays_small():
+    rng = np.random.default_rng(0)
+    many, few = np.arange(40), np.arange(3)
+    effects = []
+    for features, splits in (((0,), (many,)), ((1,), (few,)), ((0, 1), (few, few))):
+        table = rng.integers(-1000, 1000, [len(s) + 2 for s in splits])
+        count = np.ones_like(table)
+        effects.append(explained_effect(features, splits, table, count))
+    tables = AdditiveTables("h", 2, 5, tuple(effects))
+    assert tables.plan.plans[:, FOLDED].tolist() == [0, 1]
+    values = np.stack(np.meshgrid(np.append(NULL, np.arange(-2, 44)), np.arange(-2, 6)), -1)
+    values = values.reshape(-1, 2)
+    score, phi = tables.score_and_attributions(values)
+    plain = tables.plain_score_and_attributions(values)
+    assert np.array_equal(score, plain[0])
+    assert np.array_equal(phi, plain[1])
+    alone = [tables.score_and_attributions(values[k : k + 1])[1][0] for k in range(len(values))]
+    assert np.array_equal(phi, alone)
+
+
+def test_codes_that_begin_at_the_lowest_integers_are_told_from_missing_ones():
+    splits = np.array([NULL + 1, NULL + 2, 0, 2**62], dtype=np.int64)
+    table = np.arange(len(splits) + 2, dtype=np.int64)
+    effect = explained_effect((0,), (splits,), table, np.ones_like(table))
+    tables = AdditiveTables("h", 1, 0, (effect,))
+    values = np.array([[NULL], [NULL + 1], [NULL + 2], [NULL + 3], [0], [1], [2**62], [2**63 - 1]])
+    assert tables.score(np.tile(values, (3, 1)))[:8].tolist() == [0, 1, 2, 3, 3, 4, 4, 5]
+    assert [int(tables.score_and_attributions(v[None])[0][0]) for v in values] == [
+        0, 1, 2, 3, 3, 4, 4, 5
+    ]  # fmt: skip
 
 
 @given(st.lists(st.floats(), min_size=2, max_size=20))

@@ -18,6 +18,8 @@ from models.scorer import FloatTables, compile_float_booster
 from models.scorer import kernel as scorer_kernel
 from models.scorer.front import ZERO
 from models.scorer.trees import tree_monotone_witnesses
+from training import estimator_bags, fit
+from training.estimator import AdditiveBoosterClassifier
 from training.explain import explain_any, refuse_advanced
 
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -48,6 +50,24 @@ def test_the_advanced_constraint_method_is_refused():
         else:
             with pytest.raises(InputError):
                 refuse_advanced(trained)
+
+
+def test_no_training_path_compiles_a_booster_of_the_advanced_method(monkeypatch):
+    rng = np.random.default_rng(1)
+    values = rng.integers(-100, 100, size=(1200, 3))
+    label = (values[:, 0] + rng.normal(0, 30, 1200) > 0).astype(np.int64)
+    sides = (values[:800], label[:800]), (values[800:], label[800:])
+    name, method = "monotone_constraints_method", "advanced"
+    monkeypatch.setitem(fit._COMMON, name, method)
+    with pytest.raises(InputError, match="advanced can break the constraints it is given"):
+        fit.fit_default_60(*sides, [1, 0, 0], values[:200], 1)
+    usual = estimator_bags._parameters
+    monkeypatch.setattr(
+        estimator_bags, "_parameters", lambda *given: {**usual(*given), name: method}
+    )
+    model = AdditiveBoosterClassifier(n_bags=2, max_rounds=5, monotone={0: 1}, random_state=1)
+    with pytest.raises(InputError, match="advanced can break the constraints it is given"):
+        model.fit(values, label)
 
 
 def test_the_counter_example_is_caught_leaf_against_leaf_with_two_rows_that_show_it():

@@ -16,7 +16,7 @@ def sample(rows: int, years: int, seed: int = 0, shift=lambda year: 0.0) -> Cali
     year = rng.integers(0, years, rows)
     logit = -0.5 + 0.8 * score + np.array([shift(y) for y in year])
     label = (rng.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.int64)
-    return CalibrationSample(score, label, label, year, np.arange(rows))
+    return CalibrationSample(score, label, label, year, np.arange(rows), year)
 
 
 def test_the_map_recovers_a_known_logistic_truth_inside_its_interval():
@@ -35,9 +35,21 @@ def test_a_year_with_ten_times_the_rows_weighs_no_more_than_another():
     year = np.r_[np.zeros(20_000, dtype=int), np.ones(2_000, dtype=int)]
     score = np.full(22_000, -2.0) + rng.normal(0, 0.01, 22_000)
     label = (rng.random(22_000) < np.where(year == 0, 0.02, 0.20)).astype(np.int64)
-    made = calibrate(CalibrationSample(score, label, label, year, np.arange(22_000)), seed=1)
+    made = calibrate(CalibrationSample(score, label, label, year, np.arange(22_000), year), seed=1)
     pd = int(made.of_score(np.array([round(-2.0 * LOG_ODDS_ONE)]))[0][0]) / PROB_ONE
     assert pd == pytest.approx(0.11, abs=0.01)
+
+
+def test_the_interval_is_wide_where_good_and_bad_years_differ_and_not_where_they_do_not():
+    def ratio(shift):
+        made = calibrate(sample(40_000, 8, shift=shift), seed=1)
+        _, low, high = made.of_score(np.array([round(-3.0 * LOG_ODDS_ONE)]))
+        return int(high[0]) / int(low[0])
+
+    alike, apart = ratio(lambda year: 0.0), ratio(lambda year: 2.0 * (year % 2) - 1.0)
+    assert alike < 1.3
+    # years at +1 and -1 in log-odds: the mean of eight is known to about 1 / sqrt(8) * 2.36
+    assert 3.0 < apart < 12.0
 
 
 def test_fewer_than_eight_market_years_are_flagged():
@@ -49,9 +61,15 @@ def test_fewer_than_eight_market_years_are_flagged():
 def test_without_one_year_labels_the_sixty_session_rate_is_carried_at_a_constant_hazard():
     s = sample(20_000, 1)
     made = calibrate(
-        CalibrationSample(s.score, s.default_60, np.full(len(s.score), -1), s.year, s.cluster), 1
+        CalibrationSample(
+            s.score, s.default_60, np.full(len(s.score), -1), s.year, s.cluster, s.year
+        ),
+        1,
     )
-    assert made.method == "60-session default frequency carried to one year at a constant hazard"
+    assert made.method == (
+        "60-session default frequency carried to one year at a constant hazard; one stretch of the"
+        " market, so the interval is that of the clients alone"
+    )
     at = np.array([round(-3.0 * LOG_ODDS_ONE)])
     sixty, year = (
         int(made.default_60_of_score(at)[0]) / PROB_ONE,
@@ -64,7 +82,7 @@ def test_without_one_year_labels_the_sixty_session_rate_is_carried_at_a_constant
 def test_too_few_defaults_to_calibrate_are_refused():
     empty = np.zeros(100, dtype=np.int64)
     with pytest.raises(InputError, match="fewer than five defaults in the calibration sample"):
-        calibrate(CalibrationSample(np.zeros(100), empty, empty, empty, np.arange(100)), 1)
+        calibrate(CalibrationSample(np.zeros(100), empty, empty, empty, np.arange(100), empty), 1)
 
 
 def test_tier_edges_give_the_declared_shares_and_always_ascend():

@@ -18,6 +18,7 @@ Answer = tuple[int, dict[str, Any], str]
 
 BENCHMARKS: Final = (
     "accuracy",
+    "attainable",
     "decide",
     "explain",
     "features",

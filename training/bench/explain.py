@@ -27,6 +27,7 @@ Stages = Callable[[str, int, int], None]
 Answer = tuple[int, dict[str, Any], str]
 Work = tuple[int, Callable[[], object]]
 
+ROWS: Final = 200_000
 ROUNDS: Final = 5
 TREES: Final = 400
 ONE_ROW_TIMES: Final = 100
@@ -239,7 +240,8 @@ def _notes(with_ebm: bool, with_data: bool) -> list[str]:
 def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``bench explain``."""
     data = getattr(arguments, "data", None)
-    d = explain(arguments.rows, arguments.features, arguments.seed, data, stages)
+    rows = ROWS if arguments.rows is None else arguments.rows
+    d = explain(rows, arguments.features, arguments.seed, data, stages)
     lines = [f"{name:<20}{speed:>14,} rows/s" for name, speed in d["rows_per_second"].items()]
     lines.append(
         f"tables over pred_contrib: {d['ratio_to_pred_contrib']}x; over shap: {d['ratio_to_shap']}x;"
