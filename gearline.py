@@ -77,6 +77,12 @@ def _verb(
 def _lake(parser: argparse.ArgumentParser) -> None:
     text = f"the data folder (default {DEFAULT_LAKE})"
     parser.add_argument("--lake", type=Path, default=Path(DEFAULT_LAKE), help=text)
+    _ledger(parser)
+
+
+def _ledger(parser: argparse.ArgumentParser) -> None:
+    text = "postgresql://... or a file (default LAKE/ledger.sqlite)"
+    parser.add_argument("--ledger", metavar="WHERE", help=text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -99,6 +105,7 @@ def _add_serving_verbs(verbs: Any) -> None:
     example = "gearline reprice out/demo --as-of 2022-11-30"
     add = _verb(verbs, "reprice", "serving.commands:run_reprice", text, example).add_argument
     add("lake", type=Path, metavar="LAKE", help="the data folder")
+    add("--ledger", metavar="WHERE", help="postgresql://... or a file (default LAKE/ledger.sqlite)")
     add("--as-of", required=True, help="session, YYYY-MM-DD")
     add("--bundle", type=Path, help="bundle folder (default LAKE/bundle)")
     add("--policy", choices=("us", "cn"), help="policy pack (default: the lake's currency)")
@@ -129,6 +136,11 @@ def _add_serving_verbs(verbs: Any) -> None:
     p.add_argument("position", type=int, metavar="POSITION", help="of the entry, from 0")
     text, example = "entries as JSON lines", "gearline ledger export > entries.jsonl"
     _lake(_verb(group, "export", "serving.commands:run_export", text, example))
+
+    text = "make a ledger in a database, or bring one up to this version"
+    example = "gearline ledger migrate postgresql:///gearline"
+    p = _verb(group, "migrate", "serving.commands:run_migrate", text, example)
+    p.add_argument("where", metavar="WHERE", help="postgresql://... or a file")
 
     text = "the rules in force on a date, with level and reference"
     example = "gearline policy show cn --on 2015-11-23"

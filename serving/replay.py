@@ -19,7 +19,7 @@ from models.bundle import Bundle
 from models.decide import DecisionColumns, decide_columns
 from models.decide.body import bodies
 from models.policy import load_pack
-from serving.ledger import read_entries
+from serving.ledger import Location, named, read_entries
 from serving.nightly.segments import read_decisions, read_inputs, segment_table
 
 Progress = Callable[[int, int], None]
@@ -54,7 +54,7 @@ class _Segment:
     run: dict[str, Any]
 
 
-def _segments(root: Path, ledger_path: Path) -> list[_Segment]:
+def _segments(root: Path, ledger_path: Location) -> list[_Segment]:
     runs: dict[str, dict[str, Any]] = {}
     found = []
     for entry in read_entries(ledger_path):
@@ -67,12 +67,13 @@ def _segments(root: Path, ledger_path: Path) -> list[_Segment]:
                 found.append(_Segment(path, int(body["rows"]), runs[body["run_id"]]))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{ledger_path}: entry {entry.position} cannot be used: {error!r}; run"
+                f"{named(ledger_path)}: entry {entry.position} cannot be used: {error!r}; run"
                 " `gearline ledger verify`"
             ) from None
     if not found:
         raise InputError(
-            f"{ledger_path} holds no decisions yet; run `gearline demo` or `gearline reprice` first"
+            f"{named(ledger_path)} holds no decisions yet; run `gearline demo` or `gearline"
+            " reprice` first"
         )
     return found
 
@@ -141,7 +142,7 @@ def _replay_rows(
 
 
 def replay_sample(
-    root: Path, ledger_path: Path, count: int, seed: int, progress: Progress | None = None
+    root: Path, ledger_path: Location, count: int, seed: int, progress: Progress | None = None
 ) -> ReplayReport:
     """Decide again on a uniform random sample of all stored decisions."""
     segments = _segments(root, ledger_path)
@@ -167,7 +168,7 @@ def replay_sample(
 
 
 def replay_one(
-    root: Path, ledger_path: Path, decision_id: str
+    root: Path, ledger_path: Location, decision_id: str
 ) -> tuple[ReplayReport, dict[str, Any]]:
     """Decide again on one stored decision; also returns its canonical body as it comes out now."""
     for segment in _segments(root, ledger_path):
@@ -179,8 +180,8 @@ def replay_one(
                 body,
             )
     raise InputError(
-        f"no decision {decision_id} in {ledger_path}; the decision_id column of the segments under"
-        f" {root / 'runs'} lists them, and `gearline decide {root / 'case.json'} --json` shows one"
+        f"no decision {decision_id} in {named(ledger_path)}; the decision_id column of the"
+        f" segments under {root / 'runs'} lists them, and `gearline decide {root / 'case.json'} --json` shows one"
     )
 
 

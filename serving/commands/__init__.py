@@ -6,13 +6,14 @@ case, ``record`` holds ``replay`` and ``ledger``.
 
 from serving.commands.case_file import run_decide, write_case_file
 from serving.commands.nights import Nights, decide_nights, run_reprice
-from serving.commands.record import run_export, run_prove, run_replay, run_verify
+from serving.commands.record import run_export, run_migrate, run_prove, run_replay, run_verify
 
 __all__ = [
     "Nights",
     "decide_nights",
     "run_decide",
     "run_export",
+    "run_migrate",
     "run_prove",
     "run_replay",
     "run_reprice",

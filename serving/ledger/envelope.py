@@ -18,6 +18,8 @@ from data_contracts.errors import InputError
 
 ENVELOPE_KEYS = frozenset({"body", "entry_id", "kind", "recorded_at"})
 REQUEST_KEYS = frozenset({"body", "kind"})
+LABELLED = ("client_id", "decision_id", "proposal_id", "run_id")
+"""Fields of a body under whose values its entry is found again."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -66,6 +68,16 @@ def request_sha256(kind: str, body: bytes) -> bytes:
     """SHA-256 over the canonical bytes of ``{kind, body}``; ``body`` is already canonical."""
     document = {"body": orjson.Fragment(body), "kind": kind}
     return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def labels_of(kind: str, body: Mapping[str, object]) -> list[str]:
+    """The labels under which an entry is found, ascending; they follow from its body alone.
+
+    >>> labels_of("decision", {"decision_id": "d1", "client_id": "c7", "outcome": "approve"})
+    ['client_id/c7', 'decision_id/d1', 'kind/decision']
+    """
+    found = [f"{name}/{body[name]}" for name in LABELLED if isinstance(body.get(name), str)]
+    return sorted([*found, f"kind/{kind}"])
 
 
 def utc_now() -> datetime:
