@@ -115,6 +115,7 @@ def _add_serving_verbs(verbs: Any) -> None:
     add = _verb(verbs, "decide", "serving.commands:run_decide", text, example).add_argument
     add("case", type=Path, metavar="CASE.json", help="a case file; the demo writes one")
 
+    _add_service_verbs(verbs)
     text, example = "decide again on stored inputs, compare", "gearline replay --sample 500 --json"
     p = _verb(verbs, "replay", "serving.commands:run_replay", text, example, seed=True)
     _lake(p)
@@ -148,6 +149,31 @@ def _add_serving_verbs(verbs: Any) -> None:
     add = _verb(group, "show", "gearline:run_policy", text, example).add_argument
     add("pack", metavar="PACK", help="us or cn")
     add("--on", required=True, help="date, YYYY-MM-DD")
+
+
+def _add_service_verbs(verbs: Any) -> None:
+    text = "the decision service: HTTP on this machine, until stopped"
+    p = _verb(verbs, "serve", "serving.commands.service:run_serve", text, "gearline serve")
+    _lake(p)
+    add = p.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    add("--port", type=int, default=8080, help="port to listen on (default 8080)")
+    add("--issuer", metavar="URL", help="OIDC issuer whose tokens are accepted")
+    add("--audience", default="gearline", help="audience that tokens must name")
+    add("--jwks", metavar="FILE|URL", help="the issuer's keys (JWKS): a file or an https URL")
+    add("--local-tokens", action="store_true", help="accept `gearline token`; always in a demo")
+    add("--rate", type=float, default=200.0, help="requests a second per caller; 0: no limit")
+    add("--access-log", action="store_true", help="one JSON line a request on stderr")
+
+    text, example = "a bearer token for trying out", "gearline token --role service"
+    p = _verb(verbs, "token", "serving.commands.service:run_token", text, example)
+    _lake(p)
+    add = p.add_argument
+    roles = "service, reviewer, approver, risk, validator, auditor or admin"
+    add("--role", required=True, help=roles)
+    add("--subject", metavar="NAME", help="who it is for (default: USER-ROLE)")
+    add("--hours", type=float, default=8.0, help="how long it is good (default 8)")
+    add("--audience", default="gearline", help="audience it names")
 
 
 class Stages:

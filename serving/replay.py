@@ -181,7 +181,8 @@ def replay_one(
             )
     raise InputError(
         f"no decision {decision_id} in {named(ledger_path)}; the decision_id column of the"
-        f" segments under {root / 'runs'} lists them, and `gearline decide {root / 'case.json'} --json` shows one"
+        f" segments under {root / 'runs'} lists them, and `gearline decide {root / 'case.json'}"
+        " --json` shows one"
     )
 
 

@@ -16,8 +16,9 @@ from serving.ledger.database import (
     is_url,
     named,
 )
+from serving.ledger.envelope import KeyedRequest, RequestConflictError
 from serving.ledger.reading import LedgerReader, StoredEntry, export, prove, read_entries
-from serving.ledger.store import Head, KeyedRequest, Ledger, RequestConflictError, Submission
+from serving.ledger.store import Head, Ledger, Submission
 from serving.ledger.tree import (
     consistency_proof,
     inclusion_proof,

@@ -23,6 +23,23 @@ LABELLED = ("client_id", "decision_id", "proposal_id", "run_id")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class RequestConflictError(InputError):
+    """A request's key was used before with another request."""
+
+
+@dataclass(frozen=True)
+class KeyedRequest:
+    """A caller's request that must take effect once.
+
+    ``key`` names it (no more than a hash of what the caller sent need be kept), ``sha256`` is over
+    what was asked for, ``expires_at`` says how long the record is promised.
+    """
+
+    key: str
+    sha256: bytes
+    expires_at: datetime
+
+
 @dataclass(frozen=True)
 class Request:
     """An entry as asked for: checked and frozen into bytes, not yet stamped."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import orjson
 
@@ -19,7 +19,11 @@ from serving.ledger.database import (
     damaged,
     named,
 )
+from serving.ledger.envelope import KeyedRequest, RequestConflictError, rfc3339_micros, utc_now
 
+REQUEST_CONFLICT = (
+    "an idempotency key stands for one request: this one was used with another; use a new key"
+)
 # Entries fetched per view of the file: a slow reader must not keep the write-ahead log growing.
 _ENTRIES_PER_VIEW = 1000
 
@@ -148,16 +152,32 @@ class LedgerReader:
         )
         return [stored_entry(self.where, position, entry) for position, entry in rows]
 
+    def request(self, keyed: KeyedRequest) -> StoredEntry | None:
+        """The first entry that a request left, or None; another request's key is refused."""
+        rows = self._query(
+            "SELECT r.position, r.request_sha256, r.expires_at, e.entry FROM requests r"
+            " JOIN entries e ON e.position = r.position WHERE r.key = ?",
+            (keyed.key,),
+        )
+        for position, sha256, expires_at, entry in rows:
+            text = expires_at.decode() if isinstance(expires_at, bytes) else expires_at
+            if text <= rfc3339_micros(utc_now()):
+                continue
+            if sha256 != keyed.sha256:
+                raise RequestConflictError(REQUEST_CONFLICT)
+            return stored_entry(self.where, position, entry)
+        return None
+
     def size(self) -> int:
         """How many entries are committed."""
-        [(size, _)] = self._query("SELECT size, peaks FROM tree", ())
-        return size
+        [(size,)] = self._query("SELECT size FROM tree", ())
+        return int(size)
 
-    def _query(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[int, bytes]]:
+    def _query(self, sql: str, parameters: tuple[object, ...]) -> list[Any]:
         with self._lock:
             try:
                 self._database.revive()
-                rows: list[tuple[int, bytes]] = self._database.execute(sql, parameters).fetchall()
+                rows = self._database.execute(sql, parameters).fetchall()
             except Exception as error:
                 raise _explained(self.where, error, self._database) from error
         return rows

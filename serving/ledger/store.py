@@ -29,7 +29,9 @@ from serving.ledger.database import (
     read_head,
 )
 from serving.ledger.envelope import (
+    KeyedRequest,
     Request,
+    RequestConflictError,
     labels_of,
     next_entry_id,
     prepare,
@@ -37,28 +39,11 @@ from serving.ledger.envelope import (
     seal,
     utc_now,
 )
-from serving.ledger.reading import StoredEntry, read_entries
+from serving.ledger.reading import REQUEST_CONFLICT, StoredEntry, read_entries
 from serving.ledger.segment_file import relative_file, synced_file_sha256
 
 SEGMENT_KIND = "segment"
 Clock = Callable[[], datetime]
-
-
-class RequestConflictError(InputError):
-    """A request's key was used before with another request."""
-
-
-@dataclass(frozen=True)
-class KeyedRequest:
-    """A caller's request that must take effect once.
-
-    ``key`` names it (no more than a hash of what the caller sent need be kept), ``sha256`` is over
-    what was asked for, ``expires_at`` says how long the record is promised.
-    """
-
-    key: str
-    sha256: bytes
-    expires_at: datetime
 
 
 @dataclass(frozen=True)
@@ -367,10 +352,7 @@ class Ledger:
                 return False
             recorded, position, _, entry = row
         if recorded != request.sha256:
-            raise RequestConflictError(
-                "an idempotency key stands for one request: this one was used with another; use a"
-                " new key"
-            )
+            raise RequestConflictError(REQUEST_CONFLICT)
         waiting.positions, waiting.entries, waiting.repeated = [position], [entry], True
         return True
 

@@ -29,6 +29,7 @@ RUNS = {
     "ledger prove": "ledger prove 3 --lake {demo}",
     "ledger export": "ledger export --lake {demo}",
     "ledger migrate": "ledger migrate {tmp}/ledger.sqlite",
+    "token": "token --role auditor --lake {demo}",
     "policy show": "policy show cn --on 2015-11-23",
 }
 """A run of each verb; ``demo``, ``train``, ``fit``, ``score`` and ``bench`` come by themselves."""
@@ -81,7 +82,7 @@ def is_json(text):
 def test_every_verb_that_runs_has_its_keys_documented(json_page):
     documented = leaf_verbs() - {"bench"} | {"bench accuracy", "bench explain"}
     assert set(json_page) == documented
-    by_themselves = {"demo", "train", "lab fit", "fit", "score", "bench accuracy", "bench explain"}
+    by_themselves = {"demo", "serve", "train", "lab fit", "fit", "score", "bench accuracy", "bench explain"}
     assert set(RUNS) | by_themselves == documented
 
 
