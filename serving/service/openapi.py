@@ -55,7 +55,7 @@ ASKED: Final[Schema] = {
 DECIMAL: Final[Schema] = {"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?$"}
 
 
-def _schemas() -> dict[str, Schema]:
+def _schemas(currency: str) -> dict[str, Schema]:
     maybe_amount = _null(ASKED)
     flag = {"type": "boolean"}
     applicant = _object(
@@ -80,7 +80,7 @@ def _schemas() -> dict[str, Schema]:
             "kyc_expires_on",
         ),
     )  # fmt: skip
-    base = {"client_id": NUMBER, "currency": {"enum": ["USD", "CNY"]}}
+    base = {"client_id": NUMBER, "currency": {"const": currency, "description": "ISO 4217"}}
     ask = {
         "anyOf": [
             _object({**base, "requested_debt_amt": maybe_amount}, ["requested_debt_amt"]),
@@ -350,8 +350,8 @@ def _operation(operation: Operation) -> Schema:
     return document
 
 
-def document(operations: Iterable[Operation]) -> Schema:
-    """The whole description."""
+def document(operations: Iterable[Operation], currency: str) -> Schema:
+    """The whole description; ``currency`` is the one that the lender lends in."""
     paths: dict[str, Schema] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
@@ -370,7 +370,7 @@ def document(operations: Iterable[Operation]) -> Schema:
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": _schemas(currency),
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
