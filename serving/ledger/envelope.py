@@ -94,6 +94,11 @@ def labels_of(kind: str, body: Mapping[str, object]) -> list[str]:
     ['client_id/c7', 'decision_id/d1', 'kind/decision']
     """
     found = [f"{name}/{body[name]}" for name in LABELLED if isinstance(body.get(name), str)]
+    if isinstance(body.get("client_id"), str):
+        if kind.startswith("override_"):
+            found.append(f"override/{body['client_id']}")
+        elif body.get("asked") == "application":
+            found.append(f"application/{body['client_id']}")
     return sorted([*found, f"kind/{kind}"])
 
 

@@ -108,7 +108,10 @@ class Engine:
     async def repeated(self, keyed: KeyedRequest) -> dict[str, Any] | None:
         """The body that this request left when it was first made, or None."""
         look = partial(self._reader.request, keyed)
-        entry = await anyio.to_thread.run_sync(look)
+        try:
+            entry = await anyio.to_thread.run_sync(look)
+        except (RequestConflictError, LedgerUnavailableError) as error:
+            raise as_problem(error) from None
         return None if entry is None else dict(entry.body)
 
     async def _submit(
@@ -219,20 +222,14 @@ class Engine:
 
     def _with_record(self, p: Prepared, now: dt.datetime) -> Prepared:
         """What the ledger knows of the client: an earlier application, an approved override."""
-        facts, case, looked = list(p.facts), p.case, False
-        for entry in self._reader.latest(f"client_id/{case.client_id}", 20):
-            if entry.kind in ("override_in_force", "override_lifted") and not looked:
-                looked = True
-                if entry.kind == "override_in_force":
-                    amount = parse_decimal(str(entry.body["max_debt_amt"]), 2, "max_debt_amt")
-                    by, of = str(entry.body["proposal_id"]), str(entry.body["supersedes"])
-                    case = replace(case, override=Override(amount, by, of))
-            if (
-                case.request.requested_debt_amt is not None
-                and entry.kind == DECISION_KIND
-                and entry.body.get("asked") == "application"
-                and not any(f.condition == "duplicate_application" for f in facts)
-            ):
+        facts, case = list(p.facts), p.case
+        for entry in self._reader.latest(f"override/{case.client_id}"):
+            if entry.kind == "override_in_force":
+                amount = parse_decimal(str(entry.body["max_debt_amt"]), 2, "max_debt_amt")
+                by, of = str(entry.body["proposal_id"]), str(entry.body["supersedes"])
+                case = replace(case, override=Override(amount, by, of))
+        if case.request.requested_debt_amt is not None:
+            for entry in self._reader.latest(f"application/{case.client_id}"):
                 at = dt.datetime.fromisoformat(str(entry.body["decided_at"]))
                 if now - at < dt.timedelta(hours=DUPLICATE_HOURS):
                     earlier = {"earlier": at.date().isoformat()}

@@ -305,7 +305,7 @@ def _parameters(operation: Operation) -> list[Schema]:
             }
         )
     if operation.name == "editProposal":
-        etag = {"type": "string", "pattern": '^"[0-9]+"$'}
+        etag = {"type": "string", "pattern": '^"[1-9][0-9]{0,8}"$'}
         found.append({"name": "If-Match", "in": "header", "required": True, "schema": etag})
     if operation.roles is not None:
         found.append({"name": "Accept-Language", "description": "zh or en", **header})

@@ -32,6 +32,7 @@ AUTHORS: Final = frozenset({"reviewer", "risk", "validator", "admin"})
 APPROVERS: Final = frozenset({"approver"})
 READERS: Final = frozenset({"reviewer", "approver", "risk", "validator", "auditor", "admin"})
 LONGEST_REASON: Final = 1000
+_ETAG: Final = re.compile(r'"[1-9][0-9]{0,8}"')
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -181,6 +182,8 @@ class Proposals:
             raise ProblemError(
                 "if_match_missing", "send If-Match with the ETag of the proposal as you read it"
             )
+        if not _ETAG.fullmatch(stated):
+            raise ProblemError("header_missing", 'If-Match holds an ETag like "1", quotes included')
         if stated != _etag(known.revision):
             raise ProblemError(
                 "version_conflict",

@@ -100,6 +100,8 @@ class Reader:
         value = self.take(name, required)
         if value is None:
             return None
+        if type(value) is float and value.is_integer():
+            value = int(value)  # JSON knows no difference between 36 and 36.0
         if type(value) is not int or not low <= value <= high:
             self.wrong(name, f"it must be an integer from {low} to {high}")
             return None

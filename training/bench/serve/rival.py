@@ -1,0 +1,98 @@
+"""The rival's model: one booster of 31 leaves with bagging on the lake's own training sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import lightgbm as lgb
+import numpy as np
+import pyarrow.compute as pc
+
+from data_contracts.errors import InputError
+from data_contracts.lake import lake_info, read_table
+from data_contracts.units import NULL, FloatArray
+from features.asof import BookHistory
+from features.panel import load_panel
+from features.sets import feature_set
+from models.bundle import Bundle
+from training.evaluate import auc
+from training.labels import load_outcomes
+from training.sample import build_sample
+from training.splits import plan_split, stops
+
+ROUNDS: Final = 600
+STOP: Final = 40
+PARAMETERS: Final[dict[str, Any]] = {
+    "objective": "binary",
+    "metric": "auc",
+    "verbosity": -1,
+    "num_threads": 2,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_leaves": 31,
+    "learning_rate": 0.05,
+    "feature_fraction": 0.8,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "min_data_in_leaf": 40,
+}
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The booster's file, and both models' AUC on the same rows that neither was fitted on."""
+
+    file: Path
+    trees: int
+    own_auc: float
+    usual_auc: float
+
+
+def as_floats(values: Any) -> FloatArray:
+    """Quanta as floats, NaN where undefined."""
+    return np.where(values == NULL, np.nan, values).astype(np.float64)
+
+
+def fit_rival(lake: Path, out: Path, seed: int, stages: Any) -> Rival:
+    """Fit the booster on the sample that the lake's own bundle was fitted on."""
+    bundle = Bundle.read(lake / "bundle")
+    panel = load_panel(lake)
+    histories = []
+    buckets = lake_info(lake).buckets
+    for bucket in range(buckets):
+        histories.append(BookHistory.load(lake, panel, bucket))
+        stages("load", bucket + 1, buckets)
+    outcomes = load_outcomes(lake, panel)
+    opened = read_table(lake, "accounts", columns=["opened_on"])["opened_on"]
+    first = panel.session_index(np.datetime64(max(pc.min(opened).as_py(), panel.sessions[0].item())))
+    split = plan_split(panel, first, len(panel.sessions) - 1)
+    chosen = feature_set(str(bundle.features["feature_set"]))
+    sample = build_sample(histories, outcomes, split.train_rows, chosen, None)
+    taught = sample.take((sample.default_60 >= 0) & ~split.calibrates(sample.cluster))
+    kept = sample.take((sample.default_60 >= 0) & split.calibrates(sample.cluster))
+    if int((kept.default_60 == 1).sum()) == 0:
+        raise InputError(f"{lake} has no default to judge on; make a demo of more clients")
+    stop = stops(taught.cluster)
+    stages("fit", 0, 1)
+    train = lgb.Dataset(as_floats(taught.values[~stop]), taught.default_60[~stop])
+    watch = lgb.Dataset(as_floats(taught.values[stop]), taught.default_60[stop], reference=train)
+    booster = lgb.train(
+        {**PARAMETERS, "seed": seed},
+        train,
+        num_boost_round=ROUNDS,
+        valid_sets=[watch],
+        callbacks=[lgb.early_stopping(STOP, verbose=False)],
+    )
+    file = out / "usual.txt"
+    booster.save_model(str(file), num_iteration=booster.best_iteration)
+    stages("fit", 1, 1)
+    theirs = np.asarray(booster.predict(as_floats(kept.values), num_iteration=booster.best_iteration))
+    own = bundle.head.score(kept.values).astype(np.float64)
+    return Rival(
+        file,
+        int(booster.best_iteration),
+        float(auc(own, kept.default_60)),
+        float(auc(theirs, kept.default_60)),
+    )
