@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sqlite3
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +34,8 @@ from serving.nightly.segments import INPUTS_FILE, TIER_NAMES, read_decisions
 ONLINE_FOLDER: Final = "online"
 CURRENT_FILE: Final = "current.json"
 DRIFT_KIND: Final = "drift_measured"
+REMEMBERED_CASES: Final = 10_000
+"""Cases kept in memory once they were read."""
 CUT_OFF_UTC_HOURS: Final = {"USD": 23, "CNY": 10}
 """18:00 of the market in UTC, in winter: the hour after which the next night is due."""
 
@@ -181,6 +183,8 @@ class CaseStore:
         self._connection = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
         )
+        # a published night never changes, so a case that was read once stays right
+        self._known: OrderedDict[str, PublishedCase] = OrderedDict()
 
     def __enter__(self) -> CaseStore:
         return self
@@ -194,13 +198,21 @@ class CaseStore:
 
     def read(self, client_id: str) -> PublishedCase | None:
         """A client's case, or None where the night knew no such client."""
+        known = self._known.get(client_id)
+        if known is not None:
+            self._known.move_to_end(client_id)
+            return known
         row = self._connection.execute(
             "SELECT case_json, decision_id, max_debt_amt FROM clients WHERE client_id = ?",
             (client_id,),
         ).fetchone()
         if row is None:
             return None
-        return PublishedCase(case_from_json(orjson.loads(row[0])), row[1], row[2])
+        found = PublishedCase(case_from_json(orjson.loads(row[0])), row[1], row[2])
+        self._known[client_id] = found
+        while len(self._known) > REMEMBERED_CASES:
+            self._known.popitem(last=False)
+        return found
 
     def clients(self, count: int) -> list[str]:
         """Some client numbers, ascending."""

@@ -46,6 +46,7 @@ class Request:
 
     kind: str
     body: bytes
+    labels: tuple[str, ...]
 
     def sha256(self) -> bytes:
         """Hash what was asked for; two requests under one idempotency key must agree on it."""
@@ -65,7 +66,12 @@ def prepare(entry: Mapping[str, object]) -> Request:
     if not isinstance(body, Mapping):
         raise InputError(f"the body of a ledger entry is a mapping: got {type(body).__name__}")
     canonical_bytes(kind)
-    return Request(kind, canonical_bytes(dict(body)))
+    return freeze(kind, dict(body), canonical_bytes(dict(body)))
+
+
+def freeze(kind: str, body: Mapping[str, object], canonical: bytes) -> Request:
+    """An entry whose canonical bytes are at hand."""
+    return Request(kind, canonical, tuple(labels_of(kind, body)))
 
 
 def seal(request: Request, entry_id: UUID, recorded_at: datetime) -> bytes:

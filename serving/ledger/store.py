@@ -32,7 +32,6 @@ from serving.ledger.envelope import (
     KeyedRequest,
     Request,
     RequestConflictError,
-    labels_of,
     next_entry_id,
     prepare,
     rfc3339_micros,
@@ -396,8 +395,7 @@ class Ledger:
             position, leaf = tree.size, merkle.leaf_hash(entry)
             tree.append(leaf)
             batch.entries.append((position, leaf, tree.root(), entry))
-            body = orjson.loads(request.body)
-            batch.labels.extend((label, position) for label in labels_of(request.kind, body))
+            batch.labels.extend((label, position) for label in request.labels)
             if key is not None:
                 known[key] = position
                 batch.keys.append((key, position, request.sha256()))

@@ -280,7 +280,10 @@ class Service:
     async def show_openapi(self, call: Call) -> Response:
         from serving.service.openapi import document
 
-        return Response(orjson.dumps(document(self.operations(), self.engine.world.policy.currency)), media_type="application/json")
+        return Response(
+            orjson.dumps(document(self.operations(), self.engine.world.policy.currency)),
+            media_type="application/json",
+        )
 
     # --- routes ---------------------------------------------------------------------------------
 

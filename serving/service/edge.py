@@ -61,9 +61,9 @@ class Call:
 
 
 def answer(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON answer; personal data is never to be cached on the way."""
+    """A JSON answer, keys in order so that a repeat has the same bytes; personal data is never to be cached on the way."""
     return Response(
-        orjson.dumps(document),
+        orjson.dumps(document, option=orjson.OPT_SORT_KEYS),
         status,
         {"cache-control": "no-store", **(headers or {})},
         "application/json",

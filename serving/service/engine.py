@@ -37,6 +37,7 @@ from serving.ledger import (
     Submission,
 )
 from serving.ledger.envelope import Request as Frozen
+from serving.ledger.envelope import freeze
 from serving.service.answers import DECISION_KIND
 from serving.service.problems import ProblemError
 from serving.service.requests import Ask
@@ -58,6 +59,7 @@ class Job:
     caller: str
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[Any] = field(repr=False)
+    body: dict[str, Any] | None = None
     result: Any = None
     error: BaseException | None = None
 
@@ -212,13 +214,11 @@ class Engine:
             if submission.error is not None:
                 job.error = self._ledger.explained(submission.error)
                 continue
-            entry = orjson.loads(submission.entries[0])
-            place = {
-                "position": submission.positions[0],
-                "entry_id": entry["entry_id"],
-                "recorded_at": entry["recorded_at"],
-            }
-            job.result = ({**entry["body"], "entry": place}, submission.repeated)
+            stored = submission.entries[0]
+            place, body = submission.positions[0], job.body
+            if body is None or submission.repeated:
+                body = orjson.loads(stored)["body"]
+            job.result = ({**body, "entry": place_of(place, stored)}, submission.repeated)
 
     def _with_record(self, p: Prepared, now: dt.datetime) -> Prepared:
         """What the ledger knows of the client: an earlier application, an approved override."""
@@ -276,9 +276,20 @@ class Engine:
             if job.stored:
                 # integers and strings by construction, as ``body_sha256`` relies on too
                 frozen = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
-                job.entries = [(Frozen(DECISION_KIND, frozen), None)]
+                job.entries = [(freeze(DECISION_KIND, entry, frozen), None)]
+                job.body = entry
             else:
                 job.result = (entry, False)
+
+
+def place_of(position: int, entry: bytes) -> dict[str, Any]:
+    """Where and when an entry was recorded: the end of its bytes, whose keys are in order."""
+    tail = orjson.loads(b"{" + entry[entry.rindex(b'"entry_id":') :])
+    return {
+        "position": position,
+        "entry_id": tail["entry_id"],
+        "recorded_at": tail["recorded_at"],
+    }
 
 
 def _finish(jobs: list[Job]) -> None:

@@ -78,6 +78,4 @@ def of_status(status: int) -> ProblemError:
         return ProblemError("not_found", "no route has this path; see /v1/openapi.json")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         return ProblemError("method_not_allowed", "this path exists, the method does not")
-    return ProblemError(
-        "internal", "the request failed here; the log says why"
-    )
+    return ProblemError("internal", "the request failed here; the log says why")

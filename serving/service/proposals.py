@@ -20,6 +20,7 @@ from models.governance import (
     effect,
 )
 from serving.ledger.envelope import Request as Frozen
+from serving.ledger.envelope import freeze
 from serving.service.edge import Call, Operation, answer
 from serving.service.problems import ProblemError
 from serving.service.requests import Reader, idempotency_key
@@ -123,6 +124,7 @@ class Proposals:
 
     async def create(self, call: Call) -> Response:
         """A new proposal of the caller's."""
+        idempotency_key(call.request.headers.get("idempotency-key"))
         kind, direction, content, reason = _read(call, None)
         number = uuid.uuid4().hex
         proposal = Proposal(number, kind, direction, content, reason, call.caller.subject)
@@ -130,14 +132,16 @@ class Proposals:
 
     async def edit(self, call: Call) -> Response:
         """Another content under the same number."""
+        idempotency_key(call.request.headers.get("idempotency-key"))
         known = await self._find(call)
-        self._require_match(call, known)
         _, direction, content, reason = _read(call, known)
+        self._require_match(call, known)
         changed = _apply(lambda: known.edited(call.caller.subject, direction, content, reason))
         return await self._record(call, f"edit/{known.proposal_id}", changed, "edited", 200)
 
     async def approve(self, call: Call) -> Response:
         """One approval, of the content whose hash is sent."""
+        idempotency_key(call.request.headers.get("idempotency-key"))
         known = await self._find(call)
         r = Reader(call.json())
         content = _hash(r, "content_sha256")
@@ -153,6 +157,7 @@ class Proposals:
 
     async def reject(self, call: Call) -> Response:
         """Close it without effect."""
+        idempotency_key(call.request.headers.get("idempotency-key"))
         known = await self._find(call)
         r = Reader(call.json())
         why = r.text("reason")
@@ -213,11 +218,11 @@ class Proposals:
         # the revision's key: of two who change the same state, one is told that it has changed
         place = f"proposal/{proposal.proposal_id}/{proposal.revision}"
         entries: list[tuple[Frozen, str | None]] = [
-            (Frozen(PROPOSAL_KIND, canonical_bytes(body)), place)
+            (freeze(PROPOSAL_KIND, body, canonical_bytes(body)), place)
         ]
         left = effect(proposal)
         if left is not None:
-            entries.append((Frozen(left[0], canonical_bytes(left[1])), None))
+            entries.append((freeze(left[0], left[1], canonical_bytes(left[1])), None))
         try:
             stored, _ = await self._service.engine.record(
                 entries, call.caller.subject, self._keyed(call, operation)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import jwt
 import pytest
@@ -84,6 +86,7 @@ def test_generated_requests_meet_every_check_of_the_description(service, tmp_pat
         "[checks.positive_data_acceptance]\n"
         'expected-statuses = ["2xx", 401, 403, 404, 409, 412, 429]\n'
     )
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     ran = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)),
@@ -96,6 +99,7 @@ def test_generated_requests_meet_every_check_of_the_description(service, tmp_pat
         capture_output=True,
         text=True,
         cwd=tmp_path,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": path},
         check=False,
         timeout=600,
     )
