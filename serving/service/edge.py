@@ -61,7 +61,7 @@ class Call:
 
 
 def answer(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON answer, keys in order so that a repeat has the same bytes; personal data is never to be cached on the way."""
+    """A JSON answer, keys in order so that a repeat has the same bytes; never to be cached."""
     return Response(
         orjson.dumps(document, option=orjson.OPT_SORT_KEYS),
         status,

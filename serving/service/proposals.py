@@ -80,10 +80,12 @@ def _read(call: Call, known: Proposal | None) -> tuple[str, str, dict[str, Any],
         right = "loosens" if content["max_debt_amt"] is None else "tightens"
         if direction != right:
             r.wrong("direction", f"this override {right}; an override never raises a limit")
-    if known is not None and kind is not None and kind != known.kind:
-        r.wrong("kind", f"a proposal keeps its kind, {known.kind}")
     r.close()
     r.finish()
+    if known is not None and kind != known.kind:
+        raise ProblemError(
+            "state_conflict", f"a proposal keeps its kind: this one is of kind {known.kind}"
+        )
     assert kind is not None
     assert direction is not None
     assert reason is not None

@@ -49,7 +49,8 @@ def cases() -> list[Case]:
     """Twenty plain clients, and one of each status that a gate looks at."""
     status: dict[str, dict[str, Any]] = {name: {} for name in PLAIN} | STATUSES
     return [
-        make_case(name, status=replace(CLEAR, **changes)) for name, changes in sorted(status.items())
+        make_case(name, status=replace(CLEAR, **changes))
+        for name, changes in sorted(status.items())
     ]
 
 

@@ -30,7 +30,7 @@ def at(moment):
 
 def shifted_population():
     """Features that move every plain client to another tier than the night before."""
-    return {name: (40, 0, 3, 5) for name in (*PLAIN, *STATUSES)}
+    return dict.fromkeys((*PLAIN, *STATUSES), (40, 0, 3, 5))
 
 
 def bring_about(condition, serve):
@@ -45,9 +45,7 @@ def bring_about(condition, serve):
     if condition == "thin_file":
         running = serve()
         body = {"client_id": "new", "currency": "USD", "requested_debt_amt": "10.00"}
-        return running, running.call(
-            "POST", "/v1/decisions", json={**body, "applicant": APPLICANT}
-        )
+        return running, running.call("POST", "/v1/decisions", json={**body, "applicant": APPLICANT})
     options = {
         "out_of_domain": {"lake": {"values": {"c00": (12, 30, 1, 10**9)}}},
         "features_stale": {"now": at(dt.datetime(2024, 3, 19, 1, tzinfo=dt.UTC))},

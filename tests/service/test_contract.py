@@ -85,6 +85,9 @@ def test_generated_requests_meet_every_check_of_the_description(service, tmp_pat
     config.write_text(
         "[checks.positive_data_acceptance]\n"
         'expected-statuses = ["2xx", 401, 403, 404, 409, 412, 429]\n'
+        # a missing If-Match is 428 Precondition Required (RFC 6585)
+        "[checks.missing_required_header]\n"
+        "expected-statuses = [400, 401, 403, 406, 415, 422, 428]\n"
     )
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     ran = subprocess.run(

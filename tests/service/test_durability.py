@@ -157,9 +157,7 @@ def test_what_was_asked_before_a_kill_is_answered_the_same_after_it(tmp_path):
         body = json.dumps({"client_id": client, "currency": "USD"}).encode()
         headers = {"authorization": f"Bearer {token}", "idempotency-key": key}
         headers["content-type"] = "application/json"
-        answer = httpx.post(
-            f"http://127.0.0.1:{port}/v1/decisions", content=body, headers=headers
-        )
+        answer = httpx.post(f"http://127.0.0.1:{port}/v1/decisions", content=body, headers=headers)
         assert answer.json()["decision_id"] == decision
     os.killpg(process.pid, signal.SIGTERM)
     process.wait(PATIENCE_S)
@@ -176,9 +174,7 @@ def forgetful(tmp_path_factory):
         pytest.skip("the forgetful disk needs a C compiler")
     library = tmp_path_factory.mktemp("forgetful") / "forgetful.so"
     source = HERE / "forgetful.c"
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True
-    )
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     return library
 
 
@@ -192,9 +188,7 @@ def power_losses(lake, forgetful, count, *, synced, tmp_path):
             file.unlink()
         shutil.copy(where, shadow / "ledger.sqlite")
         env = {"LD_PRELOAD": str(forgetful), "FORGETFUL_FROM": str(lake)}
-        process, port = start(
-            lake, where, synced=synced, env={**env, "FORGETFUL_TO": str(shadow)}
-        )
+        process, port = start(lake, where, synced=synced, env={**env, "FORGETFUL_TO": str(shadow)})
         load = Load(lake, port, f"power-{k}")
         load.wait_for(chance.randint(1, 60))
         os.killpg(process.pid, signal.SIGKILL)
@@ -226,17 +220,13 @@ def shadowed_lake(tmp_path):
 
 @pytest.mark.long
 def test_power_lost_under_load_loses_and_doubles_nothing(shadowed_lake, forgetful, tmp_path):
-    where, told = power_losses(
-        shadowed_lake, forgetful, KILLS, synced=True, tmp_path=tmp_path
-    )
+    where, told = power_losses(shadowed_lake, forgetful, KILLS, synced=True, tmp_path=tmp_path)
     assert told.decisions
     check(shadowed_lake, where, told)
 
 
 @pytest.mark.long
-def test_the_control_without_syncing_loses_what_it_acknowledged(
-    shadowed_lake, forgetful, tmp_path
-):
+def test_the_control_without_syncing_loses_what_it_acknowledged(shadowed_lake, forgetful, tmp_path):
     where, told = power_losses(shadowed_lake, forgetful, 3, synced=False, tmp_path=tmp_path)
     lost, _ = lost_and_doubled(where, told)
     assert lost, "a control that loses nothing shows that the test cannot see a loss"
@@ -272,7 +262,10 @@ def own_server(tmp_path):
     subprocess.run([binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust"], **run)
 
     def start_server():
+        # what a machine's restart clears: numbers of processes that are no more
         (data / "postmaster.pid").unlink(missing_ok=True)
+        for lock in sockets.iterdir():
+            lock.unlink()
         options = f"-k {sockets} -h ''"
         subprocess.run(
             [binaries / "pg_ctl", "-D", data, "-w", "-l", tmp_path / "pg.log", "-o", options,

@@ -66,7 +66,9 @@ def fit_rival(lake: Path, out: Path, seed: int, stages: Any) -> Rival:
         stages("load", bucket + 1, buckets)
     outcomes = load_outcomes(lake, panel)
     opened = read_table(lake, "accounts", columns=["opened_on"])["opened_on"]
-    first = panel.session_index(np.datetime64(max(pc.min(opened).as_py(), panel.sessions[0].item())))
+    first = panel.session_index(
+        np.datetime64(max(pc.min(opened).as_py(), panel.sessions[0].item()))
+    )
     split = plan_split(panel, first, len(panel.sessions) - 1)
     chosen = feature_set(str(bundle.features["feature_set"]))
     sample = build_sample(histories, outcomes, split.train_rows, chosen, None)
@@ -88,7 +90,9 @@ def fit_rival(lake: Path, out: Path, seed: int, stages: Any) -> Rival:
     file = out / "usual.txt"
     booster.save_model(str(file), num_iteration=booster.best_iteration)
     stages("fit", 1, 1)
-    theirs = np.asarray(booster.predict(as_floats(kept.values), num_iteration=booster.best_iteration))
+    theirs = np.asarray(
+        booster.predict(as_floats(kept.values), num_iteration=booster.best_iteration)
+    )
     own = bundle.head.score(kept.values).astype(np.float64)
     return Rival(
         file,

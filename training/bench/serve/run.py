@@ -77,7 +77,9 @@ def _process(command: list[str], port: int, path: str, env: dict[str, str]) -> I
     try:
         while True:
             if server.poll() is not None or time.perf_counter() - began > PATIENCE_S:
-                told = b"" if server.stderr is None or server.poll() is None else server.stderr.read()
+                told = (
+                    b"" if server.stderr is None or server.poll() is None else server.stderr.read()
+                )
                 raise InputError(f"{command[1:4]} did not start: {told.decode()[-500:]}")
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1)
