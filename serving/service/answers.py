@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from data_contracts.units import format_decimal
+from models.decide.body import LINE_NAMES
 from models.reasons import CATALOGUE, render
 from models.reasons.catalogue import Language
 
@@ -67,8 +68,12 @@ def decision_answer(
         "rate_waterfall": body["rate_waterfall"],
         "maintenance": _ratio(body["maintenance_ratio"]),
         "lines": [
-            {"line": name, "maintenance": _ratio(at), "distance": _ratio(body["distances"][name])}
-            for name, at in body["lines"].items()
+            {
+                "line": name,
+                "maintenance": _ratio(body["lines"][name]),
+                "distance": _ratio(body["distances"][name]),
+            }
+            for name in LINE_NAMES
         ],
         "reasons": reasons_for(settled["reasons"], reader, language, names),
         "hashes": body["hashes"],
