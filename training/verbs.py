@@ -69,6 +69,7 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     add("--trades", type=int, help="features: trades of the lake made (default 5000000)")
     text = "clients (features: 1 to 100 trades; truth: 300 a book)"
     add("--clients", type=int, help=text)
+    add("--bags", type=int, default=8, help="serve: boosters of the usual stack (default 8)")
     add("--lake", type=Path, help="serve: a demo's folder (default out/demo)")
     add("--minutes", type=float, help="accuracy, features, serve: about how long it may take")
     add("--markets", type=int, default=200, help="truth: generated markets (default 200)")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -187,5 +187,6 @@ def refusal(error: Exception, trace: str) -> Response:
 def trace_of(header: str | None) -> str:
     """A W3C ``traceparent``: the caller's trace with a span of ours, or a new trace."""
     found = _TRACE.fullmatch(header or "")
-    trace, flags = (found[1], found[3]) if found else (secrets.token_hex(16), "00")
-    return f"00-{trace}-{secrets.token_hex(8)}-{flags}"
+    # names of spans, no secrets: they only have to differ
+    trace, flags = (found[1], found[3]) if found else (f"{random.getrandbits(128):032x}", "00")
+    return f"00-{trace}-{random.getrandbits(64) | 1:016x}-{flags}"

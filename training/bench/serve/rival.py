@@ -1,4 +1,7 @@
-"""The rival's model: one booster of 31 leaves with bagging on the lake's own training sample."""
+"""The rival's model: bagged boosters of 31 leaves, fitted on the lake's own training sample.
+
+Parameters and number of bags are those of the black box of ``bench explain``.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +45,9 @@ PARAMETERS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Rival:
-    """The booster's file, and both models' AUC on the same rows that neither was fitted on."""
+    """The boosters' files, and both models' AUC on the same rows that neither was fitted on."""
 
-    file: Path
+    files: tuple[Path, ...]
     trees: int
     own_auc: float
     usual_auc: float
@@ -55,8 +58,8 @@ def as_floats(values: Any) -> FloatArray:
     return np.where(values == NULL, np.nan, values).astype(np.float64)
 
 
-def fit_rival(lake: Path, out: Path, seed: int, stages: Any) -> Rival:
-    """Fit the booster on the sample that the lake's own bundle was fitted on."""
+def fit_rival(lake: Path, out: Path, seed: int, bags: int, stages: Any) -> Rival:
+    """Fit the boosters on the sample that the lake's own bundle was fitted on."""
     bundle = Bundle.read(lake / "bundle")
     panel = load_panel(lake)
     histories = []
@@ -77,26 +80,33 @@ def fit_rival(lake: Path, out: Path, seed: int, stages: Any) -> Rival:
     if int((kept.default_60 == 1).sum()) == 0:
         raise InputError(f"{lake} has no default to judge on; make a demo of more clients")
     stop = stops(taught.cluster)
-    stages("fit", 0, 1)
-    train = lgb.Dataset(as_floats(taught.values[~stop]), taught.default_60[~stop])
-    watch = lgb.Dataset(as_floats(taught.values[stop]), taught.default_60[stop], reference=train)
-    booster = lgb.train(
-        {**PARAMETERS, "seed": seed},
-        train,
-        num_boost_round=ROUNDS,
-        valid_sets=[watch],
-        callbacks=[lgb.early_stopping(STOP, verbose=False)],
-    )
-    file = out / "usual.txt"
-    booster.save_model(str(file), num_iteration=booster.best_iteration)
-    stages("fit", 1, 1)
-    theirs = np.asarray(
-        booster.predict(as_floats(kept.values), num_iteration=booster.best_iteration)
-    )
+    x, y = as_floats(taught.values[~stop]), taught.default_60[~stop]
+    files, trees, theirs = [], 0, np.zeros(len(kept.default_60))
+    for bag in range(bags):
+        stages("fit", bag, bags)
+        train = lgb.Dataset(x, y)
+        watch = lgb.Dataset(
+            as_floats(taught.values[stop]), taught.default_60[stop], reference=train
+        )
+        booster = lgb.train(
+            {**PARAMETERS, "seed": seed + bag},
+            train,
+            num_boost_round=ROUNDS,
+            valid_sets=[watch],
+            callbacks=[lgb.early_stopping(STOP, verbose=False)],
+        )
+        best = booster.best_iteration
+        files.append(out / f"usual-{bag}.txt")
+        booster.save_model(str(files[-1]), num_iteration=best)
+        trees += int(best)
+        theirs += np.asarray(
+            booster.predict(as_floats(kept.values), num_iteration=best, raw_score=True)
+        )
+    stages("fit", bags, bags)
     own = bundle.head.score(kept.values).astype(np.float64)
     return Rival(
-        file,
-        int(booster.best_iteration),
+        tuple(files),
+        trees,
         float(auc(own, kept.default_60)),
         float(auc(theirs, kept.default_60)),
     )

@@ -41,10 +41,10 @@ def run(arguments: Any, stages: Any) -> tuple[int, dict[str, Any], str]:
     seconds = max(1.0, minutes * 60 / (ROUNDS * (len(CONNECTIONS) + 1) * 2) * 0.8)
     with tempfile.TemporaryDirectory(prefix="gearline-bench-") as scratch:
         folder = Path(scratch)
-        rival = fit_rival(lake, folder, arguments.seed, stages)
+        rival = fit_rival(lake, folder, arguments.seed, arguments.bags, stages)
         copy = folder / "lake"
         shutil.copytree(lake, copy, ignore=_needless)
-        with _ours(copy) as ours, _usual(rival.file, folder) as usual:
+        with _ours(copy) as ours, _usual(rival.files, folder) as usual:
             measured = _measure(copy, ours, usual, seconds, folder, stages)
         sync = fdatasync_ms(folder)
     return 0, *_report(measured, rival, sync, seconds)
@@ -105,11 +105,14 @@ def _ours(lake: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def _usual(model: Path, folder: Path) -> Iterator[Any]:
+def _usual(models: tuple[Path, ...], folder: Path) -> Iterator[Any]:
     port = _port()
     target = "training.bench.serve.usual_service:Usual"
     command = [sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)]
-    env = {"GEARLINE_BENCH_MODEL": str(model), "BENTOML_HOME": str(folder / "bentoml")}
+    env = {
+        "GEARLINE_BENCH_MODEL": os.pathsep.join(map(str, models)),
+        "BENTOML_HOME": str(folder / "bentoml"),
+    }
     with _process([*command, "--host", "127.0.0.1"], port, "/readyz", env) as found:
         yield found
 
@@ -272,6 +275,7 @@ def _report(
         "cpu_us_per_decision": ours[f"server_cpu_us_{CONNECTIONS[-1]}"],
         "own_auc": round(rival.own_auc, 4),
         "usual_auc": round(rival.usual_auc, 4),
+        "usual_bags": len(rival.files),
         "usual_trees": rival.trees,
         "seconds_a_round": round(seconds, 1),
         "rounds": ROUNDS,
@@ -280,8 +284,8 @@ def _report(
         "usual": usual,
     }
     lines = [
-        f"AUC on the same rows: ours {rival.own_auc:.4f}, the usual booster {rival.usual_auc:.4f}"
-        f" ({rival.trees} trees)",
+        f"AUC on the same rows: ours {rival.own_auc:.4f}, the usual boosters {rival.usual_auc:.4f}"
+        f" ({rival.trees} trees in {len(rival.files)} bags)",
         *(
             f"{n} connections: ours {ours[f'per_second_{n}']:,.0f} /s durable, usual"
             f" {usual[f'per_second_{n}']:,.0f} /s, ratio {ratios[str(n)]}"
