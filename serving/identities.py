@@ -1,10 +1,10 @@
 """Direct identifiers, encrypted for each client, and erased by destroying the client's key.
 
 Names, document numbers and addresses live here and nowhere else. Each client has a data key of its
-own (AES-256-GCM); the data key is kept wrapped by a key of the key service (envelope encryption), by
-default a key file beside the lake. Destroying the wrapped data key makes the ciphertext worthless in
-every copy and backup that does not hold the key file's older state; nothing else refers to it, so
-decisions stay verifiable and replayable.
+own (AES-256-GCM), kept wrapped by a key of the key service (envelope encryption), by default a key
+file beside the lake. Destroying the wrapped data key makes the ciphertext worthless here and in
+every copy that does not hold the wrapped key; backups of this file from before still hold it until
+they expire. Nothing else refers to it, so decisions stay verifiable and replayable.
 """
 
 from __future__ import annotations

@@ -80,8 +80,7 @@ def score_rows(bundle: Bundle, rows: list[Row]) -> list[dict[str, Any]]:
 def _refused(problem: ProblemError) -> BentoMLException:
     """The problem in BentoML's own form, with the same status and words."""
     status = HTTPStatus(problem.status)
-    kind = type("Refused", (BentoMLException,), {"error_code": status})
-    return kind(f"{problem.code}: {problem.detail}")
+    return BentoMLException(f"{problem.code}: {problem.detail}", error_code=status)
 
 
 @bentoml.service(name="gearline", metrics={"enabled": False}, traffic={"timeout": 30})

@@ -82,7 +82,16 @@ def is_json(text):
 def test_every_verb_that_runs_has_its_keys_documented(json_page):
     documented = leaf_verbs() - {"bench"} | {"bench accuracy", "bench explain"}
     assert set(json_page) == documented
-    by_themselves = {"demo", "serve", "train", "lab fit", "fit", "score", "bench accuracy", "bench explain"}
+    by_themselves = {
+        "demo",
+        "serve",
+        "train",
+        "lab fit",
+        "fit",
+        "score",
+        "bench accuracy",
+        "bench explain",
+    }
     assert set(RUNS) | by_themselves == documented
 
 

@@ -30,7 +30,7 @@ from tests.models.builders import (
 NOW = dt.datetime(2024, 3, 18, 15, tzinfo=dt.UTC)
 """Mid-morning of the session that the night is effective on."""
 REVIEW_ON = dt.date(2025, 3, 18)
-STATUSES = {
+STATUSES: dict[str, dict[str, Any]] = {
     "kycmissing": {"kyc_expires_on": None},
     "kycexpired": {"kyc_expires_on": dt.date(2024, 3, 1)},
     "unsuitable": {"suitability_level": 1},

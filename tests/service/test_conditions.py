@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -157,3 +158,10 @@ def test_a_population_has_not_shifted_from_itself(counts):
 def test_the_stability_index_is_the_textbooks():
     # shares 0.5, 0.5 against 0.8, 0.2: 0.3 ln 1.6 + 0.3 ln 2.5 = 0.415888
     assert stability_e6([50, 50], [80, 20]) == 415_888
+
+
+def test_the_page_holds_the_table_as_it_is():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "service.md").read_text("utf-8")
+    for row in CONDITIONS.values():
+        reasons = ", ".join(f"`{c}` ({CATALOGUE[c].audience})" for c in row.reasons)
+        assert f"| `{row.name}` | {row.found} | {row.outcome} | {row.limit} | {reasons} |" in page

@@ -8,6 +8,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -32,7 +33,9 @@ def all_roles(service):
 def arguments(service, operation):
     """A role, path and body with which an operation succeeds."""
     role = sorted(operation.roles)[0] if operation.roles else "service"
-    path, body, headers = operation.path, None, {}
+    path = operation.path
+    body: dict[str, Any] | None = None
+    headers: dict[str, str] = {}
     if "decision_id" in path:
         path = service.decide(PLAIN[11]).headers["location"]
     elif "client_id" in path:

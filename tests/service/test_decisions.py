@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -139,7 +140,8 @@ def test_the_entry_holds_what_the_decision_is_made_from(service):
     with LedgerReader(service.ledger) as reader:
         entry = reader.entry(made["entry"]["position"])
     assert entry.body["decision_sha256"] == made["decision_sha256"]
-    assert entry.body["case"]["client_id"] == "c08"
+    case: Any = entry.body["case"]
+    assert case["client_id"] == "c08"
     assert entry.body["features"] == [12, 30, 1, 0]
     assert entry.body["night"] == "night-1"
 

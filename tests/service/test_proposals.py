@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from serving.ledger import LedgerReader
 from tests.models.builders import BUNDLE
 from tests.service.lake import REVIEW_ON
 
-MODEL = {
+MODEL: dict[str, Any] = {
     "kind": "model",
     "direction": "neutral",
     "reason": "yearly review passed",

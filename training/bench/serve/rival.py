@@ -77,8 +77,6 @@ def fit_rival(lake: Path, out: Path, seed: int, bags: int, stages: Any) -> Rival
     sample = build_sample(histories, outcomes, split.train_rows, chosen, None)
     taught = sample.take((sample.default_60 >= 0) & ~split.calibrates(sample.cluster))
     kept = sample.take((sample.default_60 >= 0) & split.calibrates(sample.cluster))
-    if int((kept.default_60 == 1).sum()) == 0:
-        raise InputError(f"{lake} has no default to judge on; make a demo of more clients")
     stop = stops(taught.cluster)
     x, y = as_floats(taught.values[~stop]), taught.default_60[~stop]
     files, trees, theirs = [], 0, np.zeros(len(kept.default_60))
@@ -104,9 +102,12 @@ def fit_rival(lake: Path, out: Path, seed: int, bags: int, stages: Any) -> Rival
         )
     stages("fit", bags, bags)
     own = bundle.head.score(kept.values).astype(np.float64)
+    own_auc, usual_auc = (auc(scores, kept.default_60) for scores in (own, theirs))
+    if own_auc is None or usual_auc is None:
+        raise InputError(f"{lake} has no default to judge on; make a demo of more clients")
     return Rival(
         tuple(files),
         trees,
-        float(auc(own, kept.default_60)),
-        float(auc(theirs, kept.default_60)),
+        own_auc,
+        usual_auc,
     )
