@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import logging
 import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -76,6 +77,23 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     )
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address, or one error that says what is wrong with it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        why = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"cannot listen on {host} port {port}: {why}; stop what listens there, or choose"
+            " another --port"
+        ) from None
+    return listening
+
+
 def run_serve(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``serve``: until it is stopped."""
     import uvicorn
@@ -86,7 +104,10 @@ def run_serve(arguments: argparse.Namespace, stages: Stages) -> Answer:
         logging.getLogger("gearline.service").setLevel(logging.INFO)
     from serving.service.app import create_app
 
+    listening = _listen(arguments.host, arguments.port)
     app = create_app(settings)
+    # before the server runs, so that what is wrong is told in one line
+    app.state.service.start()
     url = f"http://{arguments.host}:{arguments.port}"
     say = [f"Gearline serves {settings.lake} on {url}, ledger {named(settings.ledger)}"]
     if isinstance(settings.now, ShiftedClock):
@@ -96,8 +117,6 @@ def run_serve(arguments: argparse.Namespace, stages: Stages) -> Answer:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            host=arguments.host,
-            port=arguments.port,
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -106,9 +125,7 @@ def run_serve(arguments: argparse.Namespace, stages: Stages) -> Answer:
             timeout_keep_alive=30,
         )
     )
-    server.run()
-    if not server.started:
-        raise InputError("the service did not start; the lines above say why")
+    server.run(sockets=[listening])
     return 0, {"served": url, "stopped": True}, "stopped"
 
 

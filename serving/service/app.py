@@ -99,6 +99,11 @@ class Service:
                 part.close()
 
     @property
+    def started(self) -> bool:
+        """Whether ``start`` is done."""
+        return self._engine is not None
+
+    @property
     def engine(self) -> Engine:
         """The engine, once started."""
         if self._engine is None:
@@ -333,7 +338,8 @@ def create_app(settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await anyio.to_thread.run_sync(service.start)
+        if not service.started:
+            await anyio.to_thread.run_sync(service.start)
         try:
             yield
         finally:
