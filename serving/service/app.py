@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
+import json
+import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Final
@@ -23,7 +26,7 @@ from serving.ledger import Ledger, LedgerReader, LedgerUnavailableError
 from serving.publish import publish_last_run
 from serving.service import proposals
 from serving.service.answers import DECISION_KIND, decision_answer, limits_answer
-from serving.service.edge import Call, Edge, Handler, Operation, answer, refusal, trace_of
+from serving.service.edge import LOG, Call, Edge, Handler, Operation, answer, refusal, trace_of
 from serving.service.engine import RETRY_AFTER_S, Engine
 from serving.service.metrics import Metrics
 from serving.service.problems import ProblemError, of_status
@@ -32,6 +35,8 @@ from serving.service.settings import Settings
 from serving.service.tokens import ROLES, Verifier
 from serving.service.world import load_world
 
+REFRESH_SECONDS: Final = 10.0
+"""How soon a worker notices a new night or release that another process recorded."""
 READ: Final = frozenset(ROLES)
 DECIDE: Final = frozenset({"service"})
 STAFF: Final = frozenset({"reviewer", "approver", "risk", "validator", "auditor", "admin"})
@@ -47,6 +52,8 @@ class Service:
         self._engine: Engine | None = None
         self._ledger: Ledger | None = None
         self._reader: LedgerReader | None = None
+        self._known: tuple[int, ...] = ()
+        self._refreshing = threading.Lock()
         self.names: dict[str, dict[str, str]] = {"en": {}, "zh": {}}
 
     def start(self) -> None:
@@ -57,21 +64,53 @@ class Service:
         self._ledger = Ledger.open(settings.ledger)
         self._reader = LedgerReader(settings.ledger)
         world = load_world(settings.lake, self._reader)
-        for bundle in (world.bundle, world.application):
-            for feature in bundle.features["features"] if bundle else ():
-                for tongue in ("en", "zh"):
-                    self.names[tongue][feature["name"]] = feature[tongue]
         self._engine = Engine(self._ledger, self._reader, world, settings.now)
+        self._known = self._in_force()
+        self._learn_names()
         self._warm()
         self.metrics.good_until.set(world.features.good_until.timestamp())
         self.metrics.ready.set(1)
         self.edge.verifier = verifier
 
     async def refresh(self) -> None:
-        """Read again what is in force, after a release or a new night."""
-        settings = self.settings
-        fresh = await anyio.to_thread.run_sync(load_world, settings.lake, self.reader)
-        self.engine.world = fresh  # the old one's files close with its last user
+        """Publish and read again what is in force, if the ledger knows of something new."""
+        await anyio.to_thread.run_sync(self._refresh)
+
+    def _refresh(self) -> None:
+        with self._refreshing:
+            known = self._in_force()
+            if known == self._known:
+                return
+            publish_last_run(self.settings.lake, self.settings.ledger)
+            fresh = load_world(self.settings.lake, self.reader)
+            # a group that is being decided keeps the night it began with
+            self.engine.world = fresh
+            self._learn_names()
+            self.metrics.good_until.set(fresh.features.good_until.timestamp())
+            self._known = known
+
+    def _in_force(self) -> tuple[int, ...]:
+        """Positions of the last entries that change what is in force."""
+        kinds = ("run_finished", "model_released")
+        last = (self.reader.latest(f"kind/{kind}") for kind in kinds)
+        return tuple(found[0].position if found else -1 for found in last)
+
+    async def watch(self) -> None:
+        """Look for news of other processes: the nightly batch, another worker's approvals."""
+        while True:
+            await anyio.sleep(REFRESH_SECONDS)
+            try:
+                await self.refresh()
+            except (InputError, LedgerUnavailableError, OSError) as error:
+                # what was in force stays so; staleness and readiness tell the rest
+                LOG.error(json.dumps({"error": type(error).__name__, "where": "refresh"}))
+
+    def _learn_names(self) -> None:
+        world = self.engine.world
+        for bundle in (world.bundle, world.application):
+            for feature in bundle.features["features"] if bundle else ():
+                for tongue in ("en", "zh"):
+                    self.names[tongue][feature["name"]] = feature[tongue]
 
     def _warm(self) -> None:
         """Decide on a few clients, recording nothing: kernels compile before the first call."""
@@ -340,9 +379,11 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if not service.started:
             await anyio.to_thread.run_sync(service.start)
+        watching = asyncio.create_task(service.watch())
         try:
             yield
         finally:
+            watching.cancel()
             await anyio.to_thread.run_sync(service.stop)
 
     async def unknown(request: Request, error: Exception) -> Response:

@@ -67,50 +67,55 @@ def make_lake(
     root.mkdir(parents=True, exist_ok=True)
     (root / "lake.json").write_text("{}")
     BUNDLE.write(root / "bundle")
-    market, policy = MARKETS["us"], POLICIES["us"]
     with Ledger.open(where, create=True) as record:
         for run_id in nights:
-            market.write(root / "runs" / run_id / "market")
-            folder = root / "runs" / run_id / "bucket=000"
-            own = [replace(c, request=Request("nightly", run_id)) for c in cases()]
             shift = values if values is not None and run_id == nights[-1] else {}
-            rows = [shift.get(c.client_id, TYPICAL) for c in own]
-            frame = make_frame(BUNDLE, [c.client_id for c in own], np.array(rows))
-            table = write_segment(folder, decide_columns(own, frame, BUNDLE, policy, market))
-            started = {
-                "run_id": run_id,
-                "as_of": SESSION.isoformat(),
-                "effective_on": EFFECTIVE.isoformat(),
-                "engine_version": DECISION_ENGINE_VERSION,
-                "bundle": BUNDLE.sha256,
-                "bundle_path": "bundle",
-                "policy": "us",
-                "policy_sha256": policy.sha256,
-                "feature_set": BUNDLE.feature_set_sha256,
-                "market": market.sha256,
-                "previous_run": None,
-            }
-            file = f"runs/{run_id}/bucket=000/decisions.parquet"
-            record.append([{"kind": "run_started", "body": started}])
-            record.seal_segment(
-                run_id=run_id,
-                bucket=0,
-                file=file,
-                decisions_sha256=table["decision_sha256"].to_pylist(),
-                base_dir=root,
-            )
-            finished = {
-                "run_id": run_id,
-                "as_of": SESSION.isoformat(),
-                "decisions": len(own),
-                "decisions_sha256": "0" * 64,
-                "segments": [file],
-            }
-            record.append([{"kind": "run_finished", "body": finished}])
+            add_night(root, record, run_id, shift)
         if released:
             body = {"bundle": BUNDLE.sha256, "review_on": REVIEW_ON.isoformat()}
             record.append([{"kind": "model_released", "body": body}])
     return where
+
+
+def add_night(root: Path, record: Ledger, run_id: str, values: dict[str, tuple[int, ...]]) -> None:
+    """Decide on every client and seal it, as the nightly batch does."""
+    market, policy = MARKETS["us"], POLICIES["us"]
+    market.write(root / "runs" / run_id / "market")
+    folder = root / "runs" / run_id / "bucket=000"
+    own = [replace(c, request=Request("nightly", run_id)) for c in cases()]
+    rows = [values.get(c.client_id, TYPICAL) for c in own]
+    frame = make_frame(BUNDLE, [c.client_id for c in own], np.array(rows))
+    table = write_segment(folder, decide_columns(own, frame, BUNDLE, policy, market))
+    started = {
+        "run_id": run_id,
+        "as_of": SESSION.isoformat(),
+        "effective_on": EFFECTIVE.isoformat(),
+        "engine_version": DECISION_ENGINE_VERSION,
+        "bundle": BUNDLE.sha256,
+        "bundle_path": "bundle",
+        "policy": "us",
+        "policy_sha256": policy.sha256,
+        "feature_set": BUNDLE.feature_set_sha256,
+        "market": market.sha256,
+        "previous_run": None,
+    }
+    file = f"runs/{run_id}/bucket=000/decisions.parquet"
+    record.append([{"kind": "run_started", "body": started}])
+    record.seal_segment(
+        run_id=run_id,
+        bucket=0,
+        file=file,
+        decisions_sha256=table["decision_sha256"].to_pylist(),
+        base_dir=root,
+    )
+    finished = {
+        "run_id": run_id,
+        "as_of": SESSION.isoformat(),
+        "decisions": len(own),
+        "decisions_sha256": "0" * 64,
+        "segments": [file],
+    }
+    record.append([{"kind": "run_finished", "body": finished}])
 
 
 def stop_by_contract(root: Path, why: str) -> None:

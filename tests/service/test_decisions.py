@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from serving.ledger import LedgerReader, verify
+from serving.ledger import Ledger, LedgerReader, verify
+from serving.replay import replay_sample
 from serving.service.requests import language
 from tests.service.conftest import running
-from tests.service.lake import PLAIN
+from tests.service.lake import PLAIN, add_night
 
 APPLICANT = {
     "pep": False, "sanctioned": False, "aml_level": "low", "automated_decision_refused": False,
@@ -74,6 +76,22 @@ def test_an_applicant_is_decided_on_provisionally_and_by_a_person(service):
     assert made.json()["provisional"]
     assert made.json()["outcome"] == "refer"
     assert "hold_thin_file" in {r["code"] for r in made.json()["reasons"]}
+
+
+def test_a_new_night_of_another_process_comes_into_force_without_a_restart(serve, monkeypatch):
+    monkeypatch.setattr("serving.service.app.REFRESH_SECONDS", 0.05)
+    service = serve()
+    before = service.decide("c00").json()
+    with Ledger.open(service.ledger) as record:
+        add_night(service.lake, record, "night-2", {"c00": (40, 0, 3, 5)})
+    limit = time.monotonic() + 20
+    while service.client.get("/readyz").json()["night"] != "night-2":
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    after = service.decide("c00").json()
+    assert after["hashes"]["features"] != before["hashes"]["features"]
+    report = replay_sample(service.lake, service.ledger, 1000, 7)
+    assert report.equal == report.checked
 
 
 # --- idempotency --------------------------------------------------------------------------------

@@ -16,6 +16,11 @@ import numpy as np
 import shap
 
 
+def positive(values: Any) -> Any:
+    """Parts of the positive class: shap answers both classes where the objective is binary."""
+    return values[-1] if isinstance(values, list) else values
+
+
 @bentoml.service
 class Usual:
     """Loads the boosters once, explains each request with shap."""
@@ -29,7 +34,8 @@ class Usual:
         """Probability and attributions of one client."""
         row = np.array([[np.nan if v is None else v for v in features]], dtype=np.float64)
         # one pass a bag: the parts and their base sum to its log-odds
-        parts = np.mean([e.shap_values(row, check_additivity=False)[0] for e in self.explainers], 0)
+        parts = np.mean([positive(e.shap_values(row, check_additivity=False))
+                         for e in self.explainers], axis=0)[0]  # fmt: skip
         base = float(np.mean([np.ravel(e.expected_value)[-1] for e in self.explainers]))
         log_odds = base + float(parts.sum())
         return {"probability": 1 / (1 + math.exp(-log_odds)), "attributions": parts.tolist()}
