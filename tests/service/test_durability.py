@@ -41,6 +41,20 @@ sys.exit(gearline.main(["serve", "--local-tokens", "--rate", "0", *sys.argv[2:]]
 """
 
 
+STARTED: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    """A test that fails on the way leaves no service behind."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 @dataclass
 class Told:
     """What callers were told: decision by request key, in all rounds."""
@@ -62,6 +76,7 @@ def start(lake, where, *, synced=True, env=None):
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, env={**os.environ, **(env or {})}, start_new_session=True
     )
+    STARTED.append(process)
     limit = time.monotonic() + PATIENCE_S
     while True:
         told = process.stderr
