@@ -1,4 +1,4 @@
-"""Publishing a night: one whole night in force, the batch's own rows and limits, drift on record."""
+"""Publishing a night: whole, once, the batch's own rows and limits, drift on record."""
 
 from __future__ import annotations
 
