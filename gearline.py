@@ -77,6 +77,12 @@ def _verb(
 def _lake(parser: argparse.ArgumentParser) -> None:
     text = f"the data folder (default {DEFAULT_LAKE})"
     parser.add_argument("--lake", type=Path, default=Path(DEFAULT_LAKE), help=text)
+    _ledger(parser)
+
+
+def _ledger(parser: argparse.ArgumentParser) -> None:
+    text = "postgresql://... or a file (default LAKE/ledger.sqlite)"
+    parser.add_argument("--ledger", metavar="WHERE", help=text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -99,6 +105,7 @@ def _add_serving_verbs(verbs: Any) -> None:
     example = "gearline reprice out/demo --as-of 2022-11-30"
     add = _verb(verbs, "reprice", "serving.commands:run_reprice", text, example).add_argument
     add("lake", type=Path, metavar="LAKE", help="the data folder")
+    add("--ledger", metavar="WHERE", help="postgresql://... or a file (default LAKE/ledger.sqlite)")
     add("--as-of", required=True, help="session, YYYY-MM-DD")
     add("--bundle", type=Path, help="bundle folder (default LAKE/bundle)")
     add("--policy", choices=("us", "cn"), help="policy pack (default: the lake's currency)")
@@ -119,6 +126,7 @@ def _add_serving_verbs(verbs: Any) -> None:
     text = "price move of a name, or of all"
     add("--price", action="append", default=[], metavar="SYMBOL:RATIO", help=text)
 
+    _add_service_verbs(verbs)
     text, example = "decide again on stored inputs, compare", "gearline replay --sample 500 --json"
     p = _verb(verbs, "replay", "serving.commands:run_replay", text, example, seed=True)
     _lake(p)
@@ -140,6 +148,11 @@ def _add_serving_verbs(verbs: Any) -> None:
     p.add_argument("position", type=int, metavar="POSITION", help="of the entry, from 0")
     text, example = "entries as JSON lines", "gearline ledger export > entries.jsonl"
     _lake(_verb(group, "export", "serving.commands:run_export", text, example))
+
+    text = "make a ledger in a database, or bring one up to this version"
+    example = "gearline ledger migrate postgresql:///gearline"
+    p = _verb(group, "migrate", "serving.commands:run_migrate", text, example)
+    p.add_argument("where", metavar="WHERE", help="postgresql://... or a file")
 
     _add_policy_verbs(verbs)
 
@@ -165,6 +178,31 @@ def _add_policy_verbs(verbs: Any) -> None:
     text = "find gaps, overlaps and rules that never bind"
     p = _verb(group, "check", run + "check", text, "gearline policy check")
     p.add_argument("packs", nargs="*", metavar="PACK", help="packs or YAML files (default: all)")
+
+
+def _add_service_verbs(verbs: Any) -> None:
+    text = "the decision service: HTTP on this machine, until stopped"
+    p = _verb(verbs, "serve", "serving.commands.service:run_serve", text, "gearline serve")
+    _lake(p)
+    add = p.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    add("--port", type=int, default=8080, help="port to listen on (default 8080)")
+    add("--issuer", metavar="URL", help="OIDC issuer whose tokens are accepted")
+    add("--audience", default="gearline", help="audience that tokens must name")
+    add("--jwks", metavar="FILE|URL", help="the issuer's keys (JWKS): a file or an https URL")
+    add("--local-tokens", action="store_true", help="accept `gearline token`; always in a demo")
+    add("--rate", type=float, default=200.0, help="requests a second per caller; 0: no limit")
+    add("--access-log", action="store_true", help="one JSON line a request on stderr")
+
+    text, example = "a bearer token for trying out", "gearline token --role service"
+    p = _verb(verbs, "token", "serving.commands.service:run_token", text, example)
+    _lake(p)
+    add = p.add_argument
+    roles = "service, reviewer, approver, risk, validator, auditor or admin"
+    add("--role", required=True, help=roles)
+    add("--subject", metavar="NAME", help="who it is for (default: USER-ROLE)")
+    add("--hours", type=float, default=8.0, help="how long it is good (default 8)")
+    add("--audience", default="gearline", help="audience it names")
 
 
 class Stages:

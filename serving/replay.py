@@ -19,9 +19,12 @@ from models.bundle import Bundle
 from models.decide import DecisionColumns, decide_columns
 from models.decide.body import bodies
 from models.policy import load_pack
-from serving.ledger import read_entries
+from serving.ledger import LedgerReader, Location, named, read_entries
 from serving.nightly.segments import read_decisions, read_inputs, segment_table
+from serving.replay_online import replay_entries
 
+SINGLE_KIND: Final = "decision"
+SINGLES_AT_ONCE: Final = 1024
 Progress = Callable[[int, int], None]
 Causes = list[str]
 
@@ -54,9 +57,19 @@ class _Segment:
     run: dict[str, Any]
 
 
-def _segments(root: Path, ledger_path: Path) -> list[_Segment]:
+@dataclass(frozen=True)
+class _Record:
+    """What can be replayed: segments of nights, and positions of single decisions."""
+
+    segments: list[_Segment]
+    singles: list[tuple[int, str]]
+    runs: dict[str, dict[str, Any]]
+
+
+def _recorded(root: Path, ledger_path: Location) -> _Record:
     runs: dict[str, dict[str, Any]] = {}
     found = []
+    singles = []
     for entry in read_entries(ledger_path):
         body: dict[str, Any] = dict(entry.body)
         try:
@@ -65,16 +78,41 @@ def _segments(root: Path, ledger_path: Path) -> list[_Segment]:
             elif entry.kind == "segment":
                 path = root / body["file"]
                 found.append(_Segment(path, int(body["rows"]), runs[body["run_id"]]))
+            elif entry.kind == SINGLE_KIND:
+                singles.append((entry.position, str(body["decision_id"])))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{ledger_path}: entry {entry.position} cannot be used: {error!r}; run"
+                f"{named(ledger_path)}: entry {entry.position} cannot be used: {error!r}; run"
                 " `gearline ledger verify`"
             ) from None
-    if not found:
+    if not found and not singles:
         raise InputError(
-            f"{ledger_path} holds no decisions yet; run `gearline demo` or `gearline reprice` first"
+            f"{named(ledger_path)} holds no decisions yet; run `gearline demo` or `gearline"
+            " reprice` first"
         )
-    return found
+    return _Record(found, singles, runs)
+
+
+def _replay_singles(
+    root: Path, ledger_path: Location, record: _Record, places: list[int]
+) -> tuple[list[Difference], dict[str, Any]]:
+    """What differs of decisions made one at a time; of a single one also the body now."""
+    different, last = [], {}
+    for start in range(0, len(places), SINGLES_AT_ONCE):
+        part = places[start : start + SINGLES_AT_ONCE]
+        with LedgerReader(ledger_path) as reader:
+            entries = [reader.entry(position) for position in part]
+        try:
+            outcomes = list(replay_entries(root, entries, record.runs))
+        except DAMAGE as error:
+            what = f"cannot be decided again: {error}"
+            different += [Difference(str(e.body["decision_id"]), what) for e in entries]
+            continue
+        for decision, causes, now in outcomes:
+            last = now
+            if causes:
+                different.append(Difference(decision, "; ".join(causes)))
+    return different, last if len(places) == 1 else {}
 
 
 def _decide_again(segment: _Segment, root: Path, rows: list[int]) -> tuple[DecisionColumns, Causes]:
@@ -141,11 +179,12 @@ def _replay_rows(
 
 
 def replay_sample(
-    root: Path, ledger_path: Path, count: int, seed: int, progress: Progress | None = None
+    root: Path, ledger_path: Location, count: int, seed: int, progress: Progress | None = None
 ) -> ReplayReport:
     """Decide again on a uniform random sample of all stored decisions."""
-    segments = _segments(root, ledger_path)
-    total = sum(s.rows for s in segments)
+    record = _recorded(root, ledger_path)
+    segments = record.segments
+    total = sum(s.rows for s in segments) + len(record.singles)
     if count < 1:
         raise InputError(f"--sample is {count}; it must be at least 1")
     chosen = np.sort(
@@ -161,16 +200,26 @@ def replay_sample(
             done += len(rows)
             if progress:
                 progress(done, len(chosen))
+    places = [record.singles[k][0] for k in (chosen[chosen >= start] - start).tolist()]
+    different += _replay_singles(root, ledger_path, record, places)[0]
+    if progress:
+        progress(len(chosen), len(chosen))
     return ReplayReport(
         len(chosen), len(chosen) - len(different), tuple(different), DECISION_ENGINE_VERSION
     )
 
 
 def replay_one(
-    root: Path, ledger_path: Path, decision_id: str
+    root: Path, ledger_path: Location, decision_id: str
 ) -> tuple[ReplayReport, dict[str, Any]]:
     """Decide again on one stored decision; also returns its canonical body as it comes out now."""
-    for segment in _segments(root, ledger_path):
+    record = _recorded(root, ledger_path)
+    for position, name in record.singles:
+        if name == decision_id:
+            different, body = _replay_singles(root, ledger_path, record, [position])
+            equal = 1 - len(different)
+            return ReplayReport(1, equal, tuple(different), DECISION_ENGINE_VERSION), body
+    for segment in record.segments:
         ids = read_decisions(segment.path, ["decision_id"])["decision_id"].to_pylist()
         if decision_id in ids:
             different, body = _replay_rows(root, segment, [ids.index(decision_id)])
@@ -179,8 +228,9 @@ def replay_one(
                 body,
             )
     raise InputError(
-        f"no decision {decision_id} in {ledger_path}; the decision_id column of the segments under"
-        f" {root / 'runs'} lists them, and `gearline decide {root / 'case.json'} --json` shows one"
+        f"no decision {decision_id} in {named(ledger_path)}; the decision_id column of the"
+        f" segments under {root / 'runs'} lists them, and `gearline decide {root / 'case.json'}"
+        " --json` shows one"
     )
 
 

@@ -83,7 +83,10 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     add("--cases", type=int, help="decide: generated cases before the law (default 1000000)")
     text = "clients (decide: 20000; features: 1 to 100 trades; truth, attainable: 300 a book;"
     add("--clients", type=int, help=f"{text} frontier: 80000 a panel)")
-    add("--minutes", type=float, help="accuracy, features, frontier: about how long it may take")
+    add("--bags", type=int, default=8, help="serve: boosters of the usual stack (default 8)")
+    add("--lake", type=Path, help="serve: a demo's folder (default out/demo)")
+    text = "accuracy, features, frontier, serve: about how long it may take"
+    add("--minutes", type=float, help=text)
     text = "truth, attainable: generated markets (default 200)"
     add("--markets", type=int, default=200, help=text)
     text = "truth, attainable: states at least (default 5000)"

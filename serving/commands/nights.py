@@ -27,11 +27,11 @@ from serving.commands.places import (
     CHECKPOINTS_FILE,
     KEPT_BUNDLES,
     KEY_FILE,
-    LEDGER_FILE,
     Answer,
     Stages,
+    ledger_at,
 )
-from serving.ledger import Ledger, LedgerUnavailableError
+from serving.ledger import Ledger, LedgerUnavailableError, named
 from serving.nightly import RunReport, reprice
 
 
@@ -46,10 +46,10 @@ class Nights:
 
 
 @contextmanager
-def _writing(root: Path) -> Iterator[Ledger]:
-    """The lake's ledger, open for writing; once all went well what was added is signed for."""
+def _writing(root: Path, given: str | None = None) -> Iterator[Ledger]:
+    """The ledger, open for writing; once all went well what was added is signed for."""
     try:
-        with Ledger.open(root / LEDGER_FILE, create=True) as ledger:
+        with Ledger.open(ledger_at(root, given), create=True) as ledger:
             before = ledger.head().size
             yield ledger
             if ledger.head().size > before or not (root / CHECKPOINTS_FILE).is_file():
@@ -120,7 +120,7 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
             bundle_path=bundle_path,
             pack=pack,
             ledger=ledger,
-            record=root / LEDGER_FILE,
+            record=ledger_at(root, arguments.ledger),
             progress=lambda done, total: stages("decide", done, total),
         )
 
@@ -128,9 +128,9 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
         run = night(None, "")
         done = "computed, nothing written"
     else:
-        with _writing(root) as ledger:
+        with _writing(root, arguments.ledger) as ledger:
             run = night(ledger, _inside(root, bundle_folder, bundle))
-        where = root / LEDGER_FILE
+        where = named(ledger_at(root, arguments.ledger))
         done = f"were in {where} already; nothing added" if run.repeated else f"sealed in {where}"
     document = {
         "run_id": run.run_id,

@@ -8,7 +8,8 @@ import sys
 import orjson
 
 from serving.commands.places import Answer, Stages, existing_ledger
-from serving.ledger import export, prove, verify
+from serving.ledger import Ledger, export, named, prove, verify
+from serving.ledger.migrations import CURRENT_VERSION
 from serving.nightly.segments import segment_digests
 from serving.replay import replay_one, replay_sample, report_json
 
@@ -18,7 +19,7 @@ SHOWN = 20
 
 def run_replay(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``replay ID`` or ``replay --sample N``."""
-    path = existing_ledger(arguments.lake)
+    path = existing_ledger(arguments.lake, arguments.ledger)
     text = ""
     if arguments.sample is not None:
         report = replay_sample(
@@ -43,7 +44,7 @@ def run_replay(arguments: argparse.Namespace, stages: Stages) -> Answer:
 def run_verify(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``ledger verify``."""
     report = verify(
-        existing_ledger(arguments.lake),
+        existing_ledger(arguments.lake, arguments.ledger),
         since=arguments.since,
         segment_reader=segment_digests,
         base_dir=arguments.lake,
@@ -59,13 +60,13 @@ def run_verify(arguments: argparse.Namespace, stages: Stages) -> Answer:
 
 def run_prove(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``ledger prove POSITION``."""
-    proof = prove(existing_ledger(arguments.lake), arguments.position)
+    proof = prove(existing_ledger(arguments.lake, arguments.ledger), arguments.position)
     return 0, proof, orjson.dumps(proof, option=orjson.OPT_INDENT_2).decode()
 
 
 def run_export(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``ledger export``: one entry a line on stdout; with ``--json`` one document instead."""
-    lines = export(existing_ledger(arguments.lake))
+    lines = export(existing_ledger(arguments.lake, arguments.ledger))
     if arguments.json:
         return 0, {"entries": [orjson.loads(line) for line in lines]}, ""
     count = 0
@@ -75,3 +76,12 @@ def run_export(arguments: argparse.Namespace, stages: Stages) -> Answer:
     sys.stdout.buffer.flush()
     print(f"{count:,} entries", file=sys.stderr)
     return 0, {}, ""
+
+
+def run_migrate(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``ledger migrate WHERE``: make a ledger, or bring one up to this version's format."""
+    where = arguments.where
+    with Ledger.open(where, create=True) as ledger:
+        size = ledger.head().size
+    document = {"ledger": named(where), "format": CURRENT_VERSION, "entries": size}
+    return 0, document, f"{named(where)}: format {CURRENT_VERSION}, {size:,} entries"

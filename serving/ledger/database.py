@@ -1,58 +1,28 @@
-"""The SQLite file of the ledger: its schema, how it is opened, and what can go wrong with it."""
+"""Where a ledger is, what any database must do for it, and what can go wrong.
+
+A ledger is named by a path (an SQLite file) or by a URL (``postgresql://...``). Both databases
+answer to the same few calls with the same SQL, so that everything above is written once.
+"""
+
+from __future__ import annotations
 
 import os
-import sqlite3
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias
 
 from data_contracts.errors import InputError
 from serving.ledger.tree import EMPTY_ROOT, CompactRange
 
-FORMAT_VERSION = 1
-# FULL: in WAL mode SQLite syncs the log at every commit, before the commit returns.
-# Only the control of a power-loss test has a reason to change it.
-SYNCHRONOUS = "FULL"
-# What reading a damaged file may raise: SQLite's complaint, or Python's failure to decode one that
-# quotes damaged text.
-READ_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-# How long a writer waits for the writer of another process.
-BUSY_SECONDS = 30.0
+Location: TypeAlias = str | os.PathLike[str]
+_URL: Final = re.compile(r"^(postgresql|postgres)://", re.IGNORECASE)
+_PASSWORD: Final = re.compile(r"(?<=://)([^:@/]*):[^@/]*@")
+_PASSWORD_OPTION: Final = re.compile(r"(password=)[^&]*", re.IGNORECASE)
 
-# `entry` comes last in the row so that leaf hashes and roots can be read without following the
-# overflow pages of long entries. `tree` holds the peaks of the compact range: derived from the
-# entries, kept so that opening and appending need not read them all, and checked by `verify`.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    position INTEGER PRIMARY KEY,
-    leaf_hash BLOB NOT NULL,
-    root BLOB NOT NULL,
-    entry BLOB NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS idempotency (
-    key TEXT NOT NULL PRIMARY KEY,
-    position INTEGER NOT NULL,
-    request_sha256 BLOB NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS tree (
-    only_row INTEGER PRIMARY KEY CHECK (only_row = 0),
-    size INTEGER NOT NULL,
-    peaks BLOB NOT NULL
-) STRICT;
-CREATE TRIGGER IF NOT EXISTS entries_refuse_update BEFORE UPDATE ON entries
-BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: an entry is never changed'); END;
-CREATE TRIGGER IF NOT EXISTS entries_refuse_delete BEFORE DELETE ON entries
-BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: an entry is never deleted'); END;
-CREATE TRIGGER IF NOT EXISTS entries_refuse_gap BEFORE INSERT ON entries
-WHEN NEW.position <> (SELECT coalesce(max(position) + 1, 0) FROM entries)
-BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: positions have no gap'); END;
-CREATE TRIGGER IF NOT EXISTS idempotency_refuse_update BEFORE UPDATE ON idempotency
-BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: a key keeps its entry'); END;
-CREATE TRIGGER IF NOT EXISTS idempotency_refuse_delete BEFORE DELETE ON idempotency
-BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: a key is never deleted'); END;
-CREATE TRIGGER IF NOT EXISTS idempotency_refuse_replace BEFORE INSERT ON idempotency
-WHEN EXISTS (SELECT 1 FROM idempotency WHERE key = NEW.key)
-BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: a key keeps its entry'); END;
-INSERT OR IGNORE INTO tree (only_row, size, peaks) VALUES (0, 0, x'');
-"""
+BUSY_SECONDS: Final = 30.0
+"""How long a writer waits for the writer of another process."""
 
 
 class LedgerUnavailableError(RuntimeError):
@@ -63,97 +33,135 @@ class LedgerDamagedError(InputError):
     """The ledger contradicts itself; nothing more is written to it."""
 
 
-def damaged(path: Path, detail: object) -> LedgerDamagedError:
+class Rows(Protocol):
+    """What a statement answers."""
+
+    def fetchone(self) -> Any:
+        """The next row as a tuple, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Database(Protocol):
+    """An open connection. Places in SQL are ``?``; bytes come back as ``bytes``."""
+
+    name: str
+    errors: tuple[type[Exception], ...]
+    version: int
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
+        """Run one statement."""
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[object]]) -> None:
+        """Run one statement for many rows."""
+
+    def scan(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[Any]:
+        """Run a query whose rows do not all fit in memory."""
+
+    def begin_writing(self) -> None:
+        """Open a transaction and become the one writer; others wait."""
+
+    def begin_reading(self) -> None:
+        """Open a transaction that sees one state of the ledger."""
+
+    def revive(self) -> None:
+        """Connect again where the connection is lost; raises what connecting raises."""
+
+    def integrity(self) -> str | None:
+        """What the database itself finds wrong with its storage, or None."""
+
+    def is_damage(self, error: BaseException) -> bool:
+        """Whether an error means that trying again would not help."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def is_url(location: Location) -> bool:
+    """Whether a location is a database URL.
+
+    >>> is_url("postgresql://db/ledger"), is_url("out/demo/ledger.sqlite")
+    (True, False)
+    """
+    return isinstance(location, str) and _URL.match(location) is not None
+
+
+def named(location: Location) -> str:
+    """The location for messages, without a password.
+
+    >>> named("postgresql://clerk:secret@db/ledger")
+    'postgresql://clerk@db/ledger'
+    """
+    if not is_url(location):
+        return os.fspath(location)
+    return _PASSWORD_OPTION.sub(r"\1...", _PASSWORD.sub(r"\1@", str(location)))
+
+
+def connect_for_writing(location: Location, *, create: bool) -> Database:
+    """Open a writing connection, making or migrating the ledger if ``create`` says so."""
+    if is_url(location):
+        from serving.ledger.postgres import open_for_writing
+
+        return open_for_writing(str(location), create=create)
+    from serving.ledger import sqlite
+
+    return sqlite.open_for_writing(Path(location), create=create)
+
+
+def connect_for_reading(location: Location) -> Database:
+    """Open a connection that cannot write and holds one consistent view of the ledger."""
+    if is_url(location):
+        from serving.ledger.postgres import open_for_reading
+
+        return open_for_reading(str(location))
+    from serving.ledger import sqlite
+
+    return sqlite.open_for_reading(Path(location))
+
+
+def require_ledger(location: Location) -> None:
+    """Refuse a path that is no file; a URL is known only once it answers."""
+    if not is_url(location) and not Path(location).is_file():
+        raise InputError(f"a ledger is an existing file: {location} is none; check the path")
+
+
+def exists(location: Location) -> bool:
+    """Whether there is a ledger."""
+    if not is_url(location):
+        return Path(location).is_file()
+    from serving.ledger.postgres import schema_version
+
+    return schema_version(str(location)) > 0
+
+
+def damaged(location: Location, detail: object) -> LedgerDamagedError:
     """Return the error that names the damage and the way to look into it."""
     return LedgerDamagedError(
-        f"a ledger is used only while it is whole: {path}: {detail}; run 'gearline ledger verify'"
+        f"a ledger is used only while it is whole: {named(location)}: {detail};"
+        " run 'gearline ledger verify'"
     )
 
 
-def require_file(path: Path) -> None:
-    """Refuse a path that is no file."""
-    if not path.is_file():
-        raise InputError(f"a ledger is an existing file: {path} is none; check the path")
-
-
-def connect_for_writing(path: Path, *, create: bool) -> sqlite3.Connection:
-    """Open the one writing connection, making the file if ``create`` says so."""
-    if not path.is_file():
-        if not create:
-            raise InputError(
-                f"a ledger is opened where one exists: {path} is no file; "
-                "check the path, or open it with create=True"
-            )
-        if not path.parent.is_dir():
-            raise InputError(
-                f"a ledger is created in an existing folder: {path.parent} is none; make it first"
-            )
-    connection = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    try:
-        if create:
-            _create_schema(connection)
-            fsync_folder(path.parent)
-        _require_format(connection)
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode != "wal":
-            raise InputError(
-                f"a ledger needs a file system that supports SQLite's write-ahead log: {path} "
-                f"gives journal mode {mode}; put it on a local disk"
-            )
-        connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
-        connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves the drive cache
-    except READ_ERRORS as error:
-        connection.close()
-        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            raise LedgerUnavailableError(f"{path}: {error}; try again") from error
-        if isinstance(error, sqlite3.OperationalError) and "readonly" in str(error):
-            raise InputError(
-                f"a ledger is opened for writing where it may be written: {path}: {error}; "
-                "check the permissions of the file and its folder"
-            ) from error
-        raise damaged(path, error) from error
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def connect_for_reading(path: Path) -> sqlite3.Connection:
-    """Open a connection that cannot write and holds one consistent view of the ledger."""
-    require_file(path)
-    uri = path.resolve().as_uri()
-    connection = _begin_reading(f"{uri}?mode=ro")
-    if connection is None:
-        # A write-ahead database on a read-only disk cannot be joined as a reader. With no log
-        # beside it there is no writer either, and the file alone is the whole ledger.
-        log = path.with_name(path.name + "-wal")
-        if not (log.exists() and log.stat().st_size):
-            connection = _begin_reading(f"{uri}?mode=ro&immutable=1")
-    if connection is None:
-        raise sqlite3.OperationalError("unable to open database file")
-    try:
-        _require_format(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def read_head(connection: sqlite3.Connection) -> tuple[CompactRange, bytes | None]:
+def read_head(database: Database) -> tuple[CompactRange, bytes | None]:
     """Return the tree and the last entry, after checking that they belong together.
 
     Run it inside a transaction. Raises ``ValueError`` with the contradiction.
     """
-    state = connection.execute("SELECT size, peaks FROM tree").fetchone()
+    state = database.execute("SELECT size, peaks FROM tree").fetchone()
     if state is None:
         raise ValueError("the state of the tree is gone")
     size, peaks = state
     if not (isinstance(size, int) and isinstance(peaks, bytes)):
         raise ValueError("the state of the tree is no size and peaks")
     tree = CompactRange.from_bytes(size, peaks)
-    last = connection.execute(
+    last = database.execute(
         "SELECT position, root, entry FROM entries ORDER BY position DESC LIMIT 1"
     ).fetchone()
     position, stored_root, entry = last or (-1, EMPTY_ROOT, None)
@@ -175,40 +183,4 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _create_schema(connection: sqlite3.Connection) -> None:
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if tables:
-        return
-    # Write-ahead mode first: under it the schema and its version commit in one synced step.
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.executescript(
-        f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
-    )
-
-
-def _begin_reading(uri: str) -> sqlite3.Connection | None:
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    try:
-        connection.text_factory = bytes  # damaged text must reach the checks, not a decoder
-        connection.execute("PRAGMA cell_size_check = ON")
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("BEGIN")
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if "unable to open" in str(error) or "readonly" in str(error):
-            return None
-        raise
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _require_format(connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != FORMAT_VERSION:
-        raise sqlite3.DatabaseError(
-            f"this version reads ledgers of format {FORMAT_VERSION}, the file says {version}"
-        )
+Closing: TypeAlias = AbstractContextManager[Database]

@@ -18,7 +18,26 @@ from data_contracts.errors import InputError
 
 ENVELOPE_KEYS = frozenset({"body", "entry_id", "kind", "recorded_at"})
 REQUEST_KEYS = frozenset({"body", "kind"})
+LABELLED = ("client_id", "decision_id", "proposal_id", "run_id")
+"""Fields of a body under whose values its entry is found again."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class RequestConflictError(InputError):
+    """A request's key was used before with another request."""
+
+
+@dataclass(frozen=True)
+class KeyedRequest:
+    """A caller's request that must take effect once.
+
+    ``key`` names it (no more than a hash of what the caller sent need be kept), ``sha256`` is over
+    what was asked for, ``expires_at`` says how long the record is promised.
+    """
+
+    key: str
+    sha256: bytes
+    expires_at: datetime
 
 
 @dataclass(frozen=True)
@@ -27,6 +46,7 @@ class Request:
 
     kind: str
     body: bytes
+    labels: tuple[str, ...]
 
     def sha256(self) -> bytes:
         """Hash what was asked for; two requests under one idempotency key must agree on it."""
@@ -46,7 +66,12 @@ def prepare(entry: Mapping[str, object]) -> Request:
     if not isinstance(body, Mapping):
         raise InputError(f"the body of a ledger entry is a mapping: got {type(body).__name__}")
     canonical_bytes(kind)
-    return Request(kind, canonical_bytes(dict(body)))
+    return freeze(kind, dict(body), canonical_bytes(dict(body)))
+
+
+def freeze(kind: str, body: Mapping[str, object], canonical: bytes) -> Request:
+    """An entry whose canonical bytes are at hand."""
+    return Request(kind, canonical, tuple(labels_of(kind, body)))
 
 
 def seal(request: Request, entry_id: UUID, recorded_at: datetime) -> bytes:
@@ -66,6 +91,21 @@ def request_sha256(kind: str, body: bytes) -> bytes:
     """SHA-256 over the canonical bytes of ``{kind, body}``; ``body`` is already canonical."""
     document = {"body": orjson.Fragment(body), "kind": kind}
     return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def labels_of(kind: str, body: Mapping[str, object]) -> list[str]:
+    """The labels under which an entry is found, ascending; they follow from its body alone.
+
+    >>> labels_of("decision", {"decision_id": "d1", "client_id": "c7", "outcome": "approve"})
+    ['client_id/c7', 'decision_id/d1', 'kind/decision']
+    """
+    found = [f"{name}/{body[name]}" for name in LABELLED if isinstance(body.get(name), str)]
+    if isinstance(body.get("client_id"), str):
+        if kind.startswith("override_"):
+            found.append(f"override/{body['client_id']}")
+        elif body.get("asked") == "application":
+            found.append(f"application/{body['client_id']}")
+    return sorted([*found, f"kind/{kind}"])
 
 
 def utc_now() -> datetime:

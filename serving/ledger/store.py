@@ -1,14 +1,16 @@
 """The writing side of the ledger: one writer, group commit, nothing acknowledged before fsync."""
 
-import hashlib
+from __future__ import annotations
+
 import os
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
+from typing import Self
 from uuid import UUID
 
 import orjson
@@ -17,14 +19,27 @@ from data_contracts.errors import InputError
 from serving.ledger import tree as merkle
 from serving.ledger.checkpoint import Checkpoint, append_checkpoint
 from serving.ledger.database import (
+    Database,
     LedgerUnavailableError,
+    Location,
     connect_for_writing,
     damaged,
-    fsync_folder,
+    is_url,
+    named,
     read_head,
 )
-from serving.ledger.envelope import Request, next_entry_id, prepare, rfc3339_micros, seal, utc_now
-from serving.ledger.reading import StoredEntry, read_entries
+from serving.ledger.envelope import (
+    KeyedRequest,
+    Request,
+    RequestConflictError,
+    next_entry_id,
+    prepare,
+    rfc3339_micros,
+    seal,
+    utc_now,
+)
+from serving.ledger.reading import REQUEST_CONFLICT, StoredEntry, read_entries
+from serving.ledger.segment_file import relative_file, synced_file_sha256
 
 SEGMENT_KIND = "segment"
 Clock = Callable[[], datetime]
@@ -39,17 +54,35 @@ class Head:
 
 
 @dataclass
-class _Waiting:
-    """One call of ``append`` on its way through a group commit."""
+class Submission:
+    """Entries on their way through a group commit, and what became of them.
+
+    ``positions`` and ``entries`` are of the items in order; ``repeated`` says that the request was
+    recorded before and these are its first positions.
+    """
 
     items: list[tuple[Request, str | None]]
+    request: KeyedRequest | None = None
     positions: list[int] = field(default_factory=list)
+    entries: list[bytes] = field(default_factory=list)
+    repeated: bool = False
     error: BaseException | None = None
     done: bool = False
 
 
+@dataclass
+class _Batch:
+    """Rows to insert at the end of a group."""
+
+    entries: list[tuple[int, bytes, bytes, bytes]] = field(default_factory=list)
+    keys: list[tuple[str, int, bytes]] = field(default_factory=list)
+    labels: list[tuple[str, int]] = field(default_factory=list)
+    requests: list[tuple[str, bytes, int, str]] = field(default_factory=list)
+    expired: list[tuple[str]] = field(default_factory=list)
+
+
 class Ledger:
-    """An append-only, tamper-evident log in one SQLite file.
+    """An append-only, tamper-evident log in an SQLite file or a PostgreSQL database.
 
     Safe to share between threads: calls of ``append`` that meet are committed, and synced, in one
     transaction. Other processes may read at any time; should one write, writers take turns.
@@ -61,21 +94,18 @@ class Ledger:
     [0]
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, clock: Clock) -> None:
-        self.path = path
-        self._connection = connection
+    def __init__(self, database: Database, where: Location, clock: Clock) -> None:
+        self.where = where
+        self._connection = database
         self._clock = clock
-        self._queue: list[_Waiting] = []
+        self._queue: list[Submission] = []
         self._queue_lock = threading.Lock()
         self._commit_lock = threading.Lock()
 
     @classmethod
-    def open(
-        cls, path: str | os.PathLike[str], *, create: bool = False, clock: Clock = utc_now
-    ) -> "Ledger":
-        """Open a ledger for writing; a missing file is refused unless ``create`` is true."""
-        file = Path(path)
-        ledger = cls(connect_for_writing(file, create=create), file, clock)
+    def open(cls, where: Location, *, create: bool = False, clock: Clock = utc_now) -> Self:
+        """Open a ledger for writing; a missing one is refused unless ``create`` is true."""
+        ledger = cls(connect_for_writing(where, create=create), where, clock)
         try:
             ledger.head()
         except BaseException:
@@ -83,12 +113,19 @@ class Ledger:
             raise
         return ledger
 
+    @property
+    def path(self) -> Path:
+        """The file of a ledger that is one; segments lie under its folder unless told otherwise."""
+        if is_url(self.where):
+            raise InputError(f"{named(self.where)} has no folder of its own; give base_dir")
+        return Path(self.where)
+
     def close(self) -> None:
-        """Close the file; the ledger can be opened again."""
+        """Close the connection; the ledger can be opened again."""
         with self._commit_lock:
             self._connection.close()
 
-    def __enter__(self) -> "Ledger":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -103,10 +140,11 @@ class Ledger:
         """Return the size and the root of the ledger as committed now."""
         with self._commit_lock:
             try:
-                self._connection.execute("BEGIN")
+                self._connection.revive()
+                self._connection.begin_reading()
                 tree, _ = read_head(self._connection)
-            except (sqlite3.Error, ValueError) as error:
-                raise self._explained(error) from error
+            except Exception as error:
+                raise self.explained(error) from error
             finally:
                 self._end_transaction()
         return Head(tree.size, tree.root())
@@ -134,11 +172,22 @@ class Ledger:
                 raise InputError(
                     f"an idempotency key is a non-empty ASCII string or null: got {key!r}"
                 )
-        waiting = _Waiting(
-            [(prepare(entry), key) for entry, key in zip(entries, keys, strict=True)]
-        )
-        if not waiting.items:
-            return []
+        items = [(prepare(entry), key) for entry, key in zip(entries, keys, strict=True)]
+        return self.submit(Submission(items)).positions if items else []
+
+    def record(
+        self, entries: Sequence[Mapping[str, object]], request: KeyedRequest | None = None
+    ) -> Submission:
+        """Record what one request of a caller did, in one transaction with the request's own key.
+
+        A request that was recorded before, and whose record has not expired, records nothing: the
+        position and bytes of its first entry are returned. Raises ``RequestConflictError`` where
+        the key stands for another request.
+        """
+        return self.submit(Submission([(prepare(entry), None) for entry in entries], request))
+
+    def submit(self, waiting: Submission) -> Submission:
+        """Commit a submission together with those of other threads; return it done, or raise."""
         with self._queue_lock:
             self._queue.append(waiting)
         # Whoever gets the lock commits for all that queued up meanwhile; the others find theirs
@@ -149,18 +198,27 @@ class Ledger:
                     group, self._queue = self._queue, []
                 self._commit(group)
         if waiting.error is not None:
-            raise self._explained(waiting.error) from waiting.error
-        return waiting.positions
+            raise self.explained(waiting.error) from waiting.error
+        return waiting
+
+    def commit_group(self, group: list[Submission]) -> None:
+        """Commit several submissions in one synced transaction; each holds its own outcome."""
+        with self._commit_lock:
+            self._commit(group)
 
     def position_of(self, idempotency_key: str) -> int | None:
         """Return the position recorded under ``idempotency_key``, or null."""
         with self._commit_lock:
-            known = self._known(idempotency_key)
+            try:
+                self._connection.revive()
+                known = self._known(idempotency_key)
+            except Exception as error:
+                raise self.explained(error) from error
         return known[0] if known else None
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[StoredEntry]:
         """Yield the committed entries from position ``start`` up to, not including, ``stop``."""
-        return read_entries(self.path, start, stop)
+        return read_entries(self.where, start, stop)
 
     def seal_segment(
         self,
@@ -179,7 +237,7 @@ class Ledger:
         with other content it is refused.
         """
         base = Path(base_dir) if base_dir is not None else self.path.parent
-        relative = _relative_file(Path(file), base)
+        relative = relative_file(Path(file), base)
         for digest in decisions_sha256:
             if len(digest) != merkle.HASH_BYTES:
                 raise InputError(
@@ -191,7 +249,7 @@ class Ledger:
             "bucket": bucket,
             "file": relative,
             "rows": len(decisions_sha256),
-            "file_sha256": _synced_file_sha256(base / relative),
+            "file_sha256": synced_file_sha256(base / relative),
             "decisions_root": root.hex(),
         }
         [position] = self.append(
@@ -219,20 +277,26 @@ class Ledger:
             root_at=self._root_at,
         )
 
-    def _commit(self, group: list[_Waiting]) -> None:
+    def _commit(self, group: list[Submission]) -> None:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.revive()
+            self._connection.begin_writing()
             tree, last = read_head(self._connection)
             size_before = tree.size
             entry_id = _entry_id(last) if last is not None else None
+            batch = _Batch()
+            taken: dict[str, Submission] = {}
             for waiting in group:
                 try:
-                    known = self._known_positions(waiting.items)
+                    if self._is_repeated(waiting, taken):
+                        continue
+                    known = self._known_positions(waiting.items, batch)
                 except InputError as refused:  # the caller's own mistake; nothing written for it
                     waiting.error = refused
                     continue
-                entry_id = self._write(waiting, known, tree, entry_id)
+                entry_id = self._add(waiting, known, tree, entry_id, batch)
             if tree.size != size_before:
+                self._insert(batch)
                 self._connection.execute(
                     "UPDATE tree SET size = ?, peaks = ?", (tree.size, tree.to_bytes())
                 )
@@ -247,7 +311,53 @@ class Ledger:
             for waiting in group:
                 waiting.done = True
 
-    def _known_positions(self, items: list[tuple[Request, str | None]]) -> dict[str, int]:
+    def _insert(self, batch: _Batch) -> None:
+        insert = self._connection.executemany
+        insert(
+            "INSERT INTO entries (position, leaf_hash, root, entry) VALUES (?, ?, ?, ?)",
+            batch.entries,
+        )
+        insert("INSERT INTO labels (label, position) VALUES (?, ?)", batch.labels)
+        if batch.keys:
+            insert(
+                "INSERT INTO idempotency (key, position, request_sha256) VALUES (?, ?, ?)",
+                batch.keys,
+            )
+        if batch.requests:
+            insert("DELETE FROM requests WHERE key = ?", batch.expired)
+            insert(
+                "INSERT INTO requests (key, request_sha256, position, expires_at)"
+                " VALUES (?, ?, ?, ?)",
+                batch.requests,
+            )
+
+    def _is_repeated(self, waiting: Submission, taken: dict[str, Submission]) -> bool:
+        """Whether a request is on record: then it gets the first one's position and entry."""
+        request = waiting.request
+        if request is None:
+            return False
+        before = taken.get(request.key)
+        if before is not None and before.request is not None:
+            recorded = before.request.sha256
+            position, entry = before.positions[0], before.entries[0]
+        else:
+            row = self._connection.execute(
+                "SELECT r.request_sha256, r.position, r.expires_at, e.entry FROM requests r"
+                " JOIN entries e ON e.position = r.position WHERE r.key = ?",
+                (request.key,),
+            ).fetchone()
+            if row is None or row[2] <= rfc3339_micros(self._clock()):
+                taken[request.key] = waiting
+                return False
+            recorded, position, _, entry = row
+        if recorded != request.sha256:
+            raise RequestConflictError(REQUEST_CONFLICT)
+        waiting.positions, waiting.entries, waiting.repeated = [position], [entry], True
+        return True
+
+    def _known_positions(
+        self, items: list[tuple[Request, str | None]], batch: _Batch
+    ) -> dict[str, int]:
         """Return the positions of the keys recorded before; refuse a key with other content."""
         known: dict[str, int] = {}
         asked: dict[str, bytes] = {}
@@ -255,7 +365,9 @@ class Ledger:
             if key is None:
                 continue
             digest = request.sha256()
-            recorded = self._known(key)
+            recorded = self._known(key) or next(
+                ((position, sha256) for k, position, sha256 in batch.keys if k == key), None
+            )
             if recorded is not None:
                 known[key] = recorded[0]
             if (recorded[1] if recorded else asked.setdefault(key, digest)) != digest:
@@ -265,12 +377,13 @@ class Ledger:
                 )
         return known
 
-    def _write(
+    def _add(
         self,
-        waiting: _Waiting,
+        waiting: Submission,
         known: dict[str, int],
         tree: merkle.CompactRange,
         entry_id: UUID | None,
+        batch: _Batch,
     ) -> UUID | None:
         for request, key in waiting.items:
             if key is not None and key in known:
@@ -281,17 +394,19 @@ class Ledger:
             entry = seal(request, entry_id, now)
             position, leaf = tree.size, merkle.leaf_hash(entry)
             tree.append(leaf)
-            self._connection.execute(
-                "INSERT INTO entries (position, leaf_hash, root, entry) VALUES (?, ?, ?, ?)",
-                (position, leaf, tree.root(), entry),
-            )
+            batch.entries.append((position, leaf, tree.root(), entry))
+            batch.labels.extend((label, position) for label in request.labels)
             if key is not None:
                 known[key] = position
-                self._connection.execute(
-                    "INSERT INTO idempotency (key, position, request_sha256) VALUES (?, ?, ?)",
-                    (key, position, request.sha256()),
-                )
+                batch.keys.append((key, position, request.sha256()))
             waiting.positions.append(position)
+            waiting.entries.append(entry)
+        if waiting.request is not None:
+            keyed = waiting.request
+            batch.expired.append((keyed.key,))
+            batch.requests.append(
+                (keyed.key, keyed.sha256, waiting.positions[0], rfc3339_micros(keyed.expires_at))
+            )
         return entry_id
 
     def _known(self, key: str) -> tuple[int, bytes] | None:
@@ -310,24 +425,24 @@ class Ledger:
         return row[0] if row else None
 
     def _end_transaction(self) -> None:
-        try:
+        # the file is full or the server gone: the next call reports it
+        with suppress(Exception):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-        except sqlite3.Error:  # the file is gone or full; the next call reports it
-            pass
 
-    def _explained(self, error: BaseException) -> BaseException:
-        # Malformed, no database at all, or a damaged schema: trying again would not help.
-        if type(error) is sqlite3.DatabaseError or "no such" in str(error):
-            return damaged(self.path, error)
-        if isinstance(error, sqlite3.Error):
+    def explained(self, error: BaseException) -> BaseException:
+        """What to tell the caller of an error met while recording."""
+        if isinstance(error, InputError | LedgerUnavailableError):
+            return error
+        database = self._connection
+        if isinstance(error, database.errors):
+            if database.is_damage(error):  # trying again would not help
+                return damaged(self.where, error)
             return LedgerUnavailableError(
-                f"{self.path}: nothing was recorded: {error}; try again, and run "
+                f"{database.name}: nothing was recorded: {error}; try again, and run "
                 "'gearline ledger verify' if it persists"
             )
-        if isinstance(error, ValueError) and not isinstance(error, InputError):
-            return damaged(self.path, error)
-        return error
+        return damaged(self.where, error) if isinstance(error, ValueError) else error
 
 
 def _entry_id(entry: bytes) -> UUID:
@@ -335,33 +450,3 @@ def _entry_id(entry: bytes) -> UUID:
         return UUID(orjson.loads(entry)["entry_id"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the last entry has no entry_id ({error})") from error
-
-
-def _relative_file(file: Path, base: Path) -> str:
-    if file.is_absolute():
-        if not file.is_relative_to(base.absolute()):
-            raise InputError(
-                f"a segment file lies under the base folder: {file} is not under {base}; "
-                "move it or give another base_dir"
-            )
-        file = file.relative_to(base.absolute())
-    relative = PurePosixPath(file.as_posix())
-    if ".." in relative.parts or not relative.parts:
-        raise InputError(
-            f"a segment file lies under the base folder: {relative} leads out of it; "
-            "give a path without '..'"
-        )
-    return str(relative)
-
-
-def _synced_file_sha256(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise InputError(
-            f"a segment is sealed once its file is written: {file}: {error.strerror}"
-        ) from error
-    fsync_folder(file.parent)
-    return digest

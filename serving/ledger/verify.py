@@ -8,7 +8,6 @@ checkpoint kept elsewhere shows it.
 
 import hashlib
 import os
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -26,8 +25,15 @@ from serving.ledger.checkpoint import (
     read_checkpoint_lines,
     read_public_keys,
 )
-from serving.ledger.database import READ_ERRORS, connect_for_reading, require_file
-from serving.ledger.envelope import ENVELOPE_KEYS, request_sha256
+from serving.ledger.database import (
+    Database,
+    LedgerUnavailableError,
+    Location,
+    connect_for_reading,
+    is_url,
+    require_ledger,
+)
+from serving.ledger.envelope import ENVELOPE_KEYS, labels_of, request_sha256
 
 SegmentReader = Callable[[Path], list[bytes]]
 _SEGMENT_KEYS = {"run_id", "bucket", "file", "rows", "file_sha256", "decisions_root"}
@@ -45,6 +51,7 @@ class Finding(StrEnum):
     NOT_CANONICAL = "entry not canonical"
     TREE_STATE_CHANGED = "tree state changed"
     IDEMPOTENCY_CHANGED = "idempotency record changed"
+    LABELS_CHANGED = "labels changed"
     TRUNCATED = "truncated"
     REWRITTEN = "rewritten before checkpoint"
     BAD_SIGNATURE = "bad checkpoint signature"
@@ -93,24 +100,25 @@ class _ContradictionError(Exception):
 
 
 def verify(
-    path: str | os.PathLike[str],
+    where: Location,
     *,
     since: str | os.PathLike[str] | None = None,
     public_key: str | os.PathLike[str] | None = None,
     segment_reader: SegmentReader | None = None,
     base_dir: str | os.PathLike[str] | None = None,
 ) -> VerifyReport:
-    """Check the ledger at ``path``.
+    """Check the ledger at ``where``, a path or a database URL.
 
     ``since`` is a checkpoint file; all its checkpoints are checked, with the keys in
     ``public_key``, by default ``<since>.pub``. ``segment_reader`` returns the decision hashes of a
     segment file in row order; without it the rows inside segments are not checked beyond the
     file's own hash. ``base_dir`` is what segment paths are relative to, by default the ledger's
-    folder. Missing inputs (the ledger, the checkpoint file, the keys) raise ``InputError``.
+    folder or, of one in a database, the working folder. Missing inputs (the ledger, the checkpoint
+    file, the keys) raise ``InputError``.
     """
-    file = Path(path)
-    require_file(file)
-    checker = _Checker(file, Path(base_dir) if base_dir is not None else file.parent)
+    require_ledger(where)
+    default = Path() if is_url(where) else Path(where).parent
+    checker = _Checker(where, Path(base_dir) if base_dir is not None else default)
     first_bad = None
     try:
         checkpoints = []
@@ -148,38 +156,42 @@ def _signed_checkpoints(since: Path, public_key: Path | None) -> list[Checkpoint
 
 
 class _Checker:
-    def __init__(self, path: Path, base_dir: Path) -> None:
-        self.path = path
+    def __init__(self, where: Location, base_dir: Path) -> None:
+        self.where = where
         self.base_dir = base_dir
         self.tree = merkle.CompactRange()
         self.segments: list[_Segment] = []
         self.segments_checked = 0
+        self.labels = hashlib.sha256()
 
     def check_database(self, checkpoints: list[Checkpoint]) -> None:
         """Check everything inside the file, and the file against the checkpoints."""
         try:
-            with closing(connect_for_reading(self.path)) as connection:
+            with closing(connect_for_reading(self.where)) as connection:
                 roots = self._walk(connection, {checkpoint.size for checkpoint in checkpoints})
                 self._check_tree_state(connection)
                 self._check_checkpoints(checkpoints, roots)
                 self._check_idempotency(connection)
-                [problem] = connection.execute("PRAGMA integrity_check(1)").fetchone()
-        except (*READ_ERRORS, OverflowError, MemoryError) as error:
+                if connection.version >= 2:
+                    self._check_labels(connection)
+                problem = connection.integrity()
+        except (_ContradictionError, InputError, LedgerUnavailableError):
+            raise
+        except Exception as error:
             raise _ContradictionError(
                 None,
                 Finding.DATABASE_UNREADABLE,
                 f"after {self.tree.size} good entries: {error}",
             ) from error
-        if problem != b"ok":
-            detail = problem.decode(errors="replace")
+        if problem is not None:
             raise _ContradictionError(
-                None, Finding.DATABASE_UNREADABLE, f"the file is damaged: {detail}"
+                None, Finding.DATABASE_UNREADABLE, f"the file is damaged: {problem}"
             )
 
-    def _walk(self, connection: sqlite3.Connection, sizes: set[int]) -> dict[int, bytes]:
+    def _walk(self, connection: Database, sizes: set[int]) -> dict[int, bytes]:
         """Rebuild the tree from the entries; return its roots at ``sizes``."""
         roots = {0: merkle.EMPTY_ROOT}
-        for position, stored_leaf, stored_root, entry in connection.execute(
+        for position, stored_leaf, stored_root, entry in connection.scan(
             "SELECT position, leaf_hash, root, entry FROM entries ORDER BY position"
         ):
             expected = self.tree.size
@@ -199,6 +211,8 @@ class _Checker:
             if self.tree.root_after(leaf) != stored_root:
                 raise self._name_root(connection, position, leaf, stored_root)
             kind, body = _canonical_entry(position, entry)
+            for label in labels_of(kind, body):
+                self.labels.update(_label_bytes(label, position))
             if kind == "segment":
                 self.segments.append(_Segment(position, body))
             self.tree.append(leaf)
@@ -208,7 +222,7 @@ class _Checker:
 
     def _name_leaf(
         self,
-        connection: sqlite3.Connection,
+        connection: Database,
         position: int,
         leaf: bytes,
         stored_leaf: bytes,
@@ -233,7 +247,7 @@ class _Checker:
         )
 
     def _name_root(
-        self, connection: sqlite3.Connection, position: int, leaf: bytes, stored_root: bytes
+        self, connection: Database, position: int, leaf: bytes, stored_root: bytes
     ) -> _ContradictionError:
         after = connection.execute(
             "SELECT position, leaf_hash, root FROM entries WHERE position > ? ORDER BY position",
@@ -258,7 +272,7 @@ class _Checker:
             "was changed, or one was taken out and the rest renumbered",
         )
 
-    def _check_tree_state(self, connection: sqlite3.Connection) -> None:
+    def _check_tree_state(self, connection: Database) -> None:
         row = connection.execute("SELECT size, peaks FROM tree").fetchone()
         size, peaks = row or (None, None)
         if isinstance(size, int) and size > self.tree.size:
@@ -293,7 +307,7 @@ class _Checker:
                 )
             agreed = checkpoint.size
 
-    def _check_idempotency(self, connection: sqlite3.Connection) -> None:
+    def _check_idempotency(self, connection: Database) -> None:
         rows = connection.execute(
             "SELECT i.position, i.request_sha256, e.entry FROM idempotency i "
             "LEFT JOIN entries e ON e.position = i.position ORDER BY i.position"
@@ -309,6 +323,21 @@ class _Checker:
                     "an idempotency key points at an entry other than the one it was recorded with",
                 )
 
+    def _check_labels(self, connection: Database) -> None:
+        """The labels are those that follow from the entries: in the same order, the same hash."""
+        stored = hashlib.sha256()
+        for label, position in connection.scan(
+            "SELECT label, position FROM labels ORDER BY position, label"
+        ):
+            text = label if isinstance(label, str) else bytes(label).decode(errors="replace")
+            stored.update(_label_bytes(text, position))
+        if stored.digest() != self.labels.digest():
+            raise _ContradictionError(
+                None,
+                Finding.LABELS_CHANGED,
+                "the labels by which entries are found are not those of the entries",
+            )
+
     def check_segments(self, reader: SegmentReader | None) -> None:
         """Check the files that the segment entries name."""
         for segment in self.segments:
@@ -316,6 +345,10 @@ class _Checker:
             if problem is not None:
                 raise _ContradictionError(segment.position, *problem)
             self.segments_checked += 1
+
+
+def _label_bytes(label: str, position: object) -> bytes:
+    return f"{position}\x1f{label}\n".encode()
 
 
 def _swapped(position: int, other: int) -> _ContradictionError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_contracts.errors import InputError
-from serving.ledger import Ledger, leaf_hash, read_entries
+from serving.ledger import Ledger, Location, exists, leaf_hash, read_entries
 from serving.ledger import root as merkle_root
 from serving.nightly.segments import segment_digests
 
@@ -22,7 +22,7 @@ class Recorded:
     last: dict[str, Any] | None
 
 
-def recorded(ledger_path: Path | None, run_id: str, as_of: dt.date) -> Recorded:
+def recorded(ledger_path: Location | None, run_id: str, as_of: dt.date) -> Recorded:
     """Look up a run, and the run whose decisions its steps refer to.
 
     That is the latest one finished for an earlier day. A run that has begun keeps to the one it
@@ -30,7 +30,7 @@ def recorded(ledger_path: Path | None, run_id: str, as_of: dt.date) -> Recorded:
     """
     started: dict[str, Any] | None = None
     runs: dict[str, dict[str, Any]] = {}
-    if ledger_path is not None and ledger_path.is_file():
+    if ledger_path is not None and exists(ledger_path):
         for entry in read_entries(ledger_path):
             if entry.kind == "run_started" and entry.body["run_id"] == run_id:
                 started = dict(entry.body)

@@ -32,7 +32,7 @@ from models.margin.limits import book_limits
 from models.margin.security import FirmTerms, MarketHistory
 from models.policy import Pack, Policy
 from models.price.rate import loss_given_default, risk_components
-from serving.ledger import Ledger
+from serving.ledger import Ledger, Location
 from serving.nightly.cases import books, nightly_cases
 from serving.nightly.crowding import with_crowding
 from serving.nightly.previous import previous_decisions
@@ -185,7 +185,7 @@ def reprice(
     bundle_path: str,
     pack: Pack,
     ledger: Ledger | None,
-    record: Path | None = None,
+    record: Location | None = None,
     progress: Progress | None = None,
 ) -> RunReport:
     """Decide on every client of the lake as of a session.
@@ -195,7 +195,7 @@ def reprice(
     histories : the lake's buckets, in order
     bundle_path : where the bundle lies, relative to the lake, for replay
     ledger : None computes everything and writes nothing (a dry run)
-    record : the ledger file that a dry run takes the previous decisions from
+    record : the ledger that a dry run takes the previous decisions from
 
     Notes
     -----
@@ -212,7 +212,7 @@ def reprice(
     session = date_of(panel.sessions[t])
     policy = pack.on(effective_date(panel, t))
     run_id = run_name(session, bundle, pack)
-    known = recorded(record if ledger is None else ledger.path, run_id, session)
+    known = recorded(record if ledger is None else ledger.where, run_id, session)
     if ledger is not None and known.started is not None and known.finished is not None:
         return _report(root, known.started, known.finished, repeated=True)
     firm, funding = firm_terms(root, session, policy), funding_bps(root, session)

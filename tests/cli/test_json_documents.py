@@ -34,6 +34,8 @@ RUNS = {
     "policy diff": "policy diff cn@2015-11-22 cn@2015-11-23",
     "policy check": "policy check",
     "backtest": "backtest {market}",
+    "ledger migrate": "ledger migrate {tmp}/ledger.sqlite",
+    "token": "token --role auditor --lake {demo}",
 }
 """A run of each verb; ``demo``, ``train``, ``fit``, ``score`` and ``bench`` come by themselves."""
 MAY_BE_EMPTY = {"replay": ("different[]",), "policy check": ("findings[]",)}
@@ -86,7 +88,7 @@ def test_every_verb_that_runs_has_its_keys_documented(json_page):
     benches = {f"bench {name}" for name in BENCHMARKS}
     documented = leaf_verbs() - {"bench"} | benches
     assert set(json_page) == documented
-    by_themselves = {"demo", "train", "lab fit", "fit", "score", "pictures", "recourse"}
+    by_themselves = {"demo", "serve", "train", "lab fit", "fit", "score", "pictures", "recourse"}
     assert set(RUNS) | by_themselves | benches == documented
 
 

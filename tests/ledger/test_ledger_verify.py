@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,52 +17,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_contracts.errors import InputError
-from serving.ledger import FirstBad, Ledger, LedgerUnavailableError, prove, read_entries, verify
+from serving.ledger import (
+    FirstBad,
+    Ledger,
+    LedgerUnavailableError,
+    Location,
+    leaf_hash,
+    prove,
+    read_entries,
+    verify,
+)
 from serving.ledger.checkpoint import Checkpoint
-from serving.ledger.tree import CompactRange, leaf_hash
+from tests.ledger.conftest import Attacker
 
 ENTRIES = 10
-
-
-class Attacker:
-    """Has write access to the database file, knows its format, and lacks the signing key."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def run(self, *statements: tuple[str, tuple[object, ...]]) -> None:
-        """Run SQL after dropping every trigger."""
-        connection = sqlite3.connect(self.path, isolation_level=None)
-        triggers = "SELECT name FROM sqlite_schema WHERE type = 'trigger'"
-        for (name,) in connection.execute(triggers).fetchall():
-            connection.execute(f"DROP TRIGGER {name}")
-        for sql, arguments in statements:
-            connection.execute(sql, arguments)
-        connection.close()
-
-    def rows(self) -> list[tuple[int, bytes, bytes, bytes]]:
-        connection = sqlite3.connect(self.path)
-        found = connection.execute(
-            "SELECT position, leaf_hash, root, entry FROM entries ORDER BY position"
-        ).fetchall()
-        connection.close()
-        return found
-
-    def rewrite(self, entries: list[bytes]) -> None:
-        """Make ``entries`` the whole log, with every hash and the tree recomputed."""
-        tree = CompactRange()
-        statements: list[tuple[str, tuple[object, ...]]] = [("DELETE FROM entries", ())]
-        for position, entry in enumerate(entries):
-            leaf = leaf_hash(entry)
-            tree.append(leaf)
-            row = (position, leaf, tree.root(), entry)
-            statements.append(
-                ("INSERT INTO entries (position, leaf_hash, root, entry) VALUES (?, ?, ?, ?)", row)
-            )
-        state = (tree.size, tree.to_bytes())
-        statements.append(("UPDATE tree SET size = ?, peaks = ?", state))
-        statements.append(("DELETE FROM idempotency", ()))
-        self.run(*statements)
 
 
 def ticking_clock() -> Callable[[], datetime]:
@@ -93,34 +60,44 @@ def write_segment(path: Path, rows: int) -> list[bytes]:
     return hashes
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A closed ledger of ten entries under one idempotency key each."""
-    file = tmp_path / "ledger.sqlite"
-    with Ledger.open(file, create=True, clock=ticking_clock()) as ledger:
+def filled(where: Location) -> Location:
+    """The ledger with ten entries under one idempotency key each."""
+    with Ledger.open(where, create=True, clock=ticking_clock()) as ledger:
         ledger.append(
             [note(number) for number in range(ENTRIES)],
             idempotency_keys=[f"note-{number}" for number in range(ENTRIES)],
         )
-    return file
+    return where
 
 
 @pytest.fixture
-def since(path: Path, tmp_path: Path) -> Path:
+def ledger_file(tmp_path: Path) -> Path:
+    """A closed ledger of ten entries in a file."""
+    return Path(filled(tmp_path / "ledger.sqlite"))
+
+
+@pytest.fixture
+def ledger_path(path: Location) -> Location:
+    """A closed ledger of ten entries on either database."""
+    return filled(path)
+
+
+@pytest.fixture
+def since(ledger_path: Location, tmp_path: Path) -> Path:
     """A checkpoint file kept away from the ledger."""
     vault = tmp_path / "vault"
     vault.mkdir()
-    with Ledger.open(path, clock=ticking_clock()) as ledger:
+    with Ledger.open(ledger_path, clock=ticking_clock()) as ledger:
         ledger.checkpoint(tmp_path / "signing.key", vault / "checkpoints.jsonl")
     return vault / "checkpoints.jsonl"
 
 
 @pytest.fixture
-def attacker(path: Path) -> Attacker:
-    return Attacker(path)
+def attacker(ledger_path: Location) -> Attacker:
+    return Attacker(ledger_path)
 
 
-def found(path: Path, since: Path | None = None) -> FirstBad:
+def found(path: Location, since: Path | None = None) -> FirstBad:
     report = verify(path, since=since, segment_reader=decision_hashes)
     assert not report.ok
     assert report.first_bad is not None
@@ -134,8 +111,8 @@ def changed_text(entry: bytes) -> bytes:
 # --- entries ------------------------------------------------------------------------------------
 
 
-def test_a_ledger_nobody_touched_is_good(path: Path, since: Path) -> None:
-    assert verify(path, since=since).to_dict() == {
+def test_a_ledger_nobody_touched_is_good(ledger_path: Location, since: Path) -> None:
+    assert verify(ledger_path, since=since).to_dict() == {
         "entries": ENTRIES,
         "segments": 0,
         "ok": True,
@@ -152,10 +129,10 @@ def test_an_empty_ledger_is_good(tmp_path: Path) -> None:
 @given(position=st.integers(0, ENTRIES - 1), at=st.integers(0, 10_000), mask=st.integers(1, 255))
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_flipped_byte_in_an_entry_is_found_at_its_position(
-    path: Path, position: int, at: int, mask: int
+    ledger_file: Path, position: int, at: int, mask: int
 ) -> None:
-    copy = path.with_suffix(".copy")
-    shutil.copy(path, copy)
+    copy = ledger_file.with_suffix(".copy")
+    shutil.copy(ledger_file, copy)
     attacker = Attacker(copy)
     entry = bytearray(attacker.rows()[position][3])
     entry[at % len(entry)] ^= mask
@@ -292,15 +269,15 @@ def test_a_redirected_idempotency_key_is_found(attacker: Attacker) -> None:
 @given(at=st.integers(0, 1_000_000), mask=st.integers(1, 255))
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_flipped_byte_anywhere_in_the_file_is_found_or_changes_no_entry(
-    path: Path, at: int, mask: int
+    ledger_file: Path, at: int, mask: int
 ) -> None:
-    before = list(read_entries(path))
-    content = bytearray(path.read_bytes())
+    before = list(read_entries(ledger_file))
+    content = bytearray(ledger_file.read_bytes())
     content[at % len(content)] ^= mask
-    copy = path.with_suffix(".copy")
+    copy = ledger_file.with_suffix(".copy")
     copy.write_bytes(content)
     for leftover in (".copy-wal", ".copy-shm"):
-        path.with_suffix(leftover).unlink(missing_ok=True)
+        ledger_file.with_suffix(leftover).unlink(missing_ok=True)
     report = verify(copy)
     if report.ok:
         assert list(read_entries(copy)) == before
@@ -308,7 +285,7 @@ def test_a_flipped_byte_anywhere_in_the_file_is_found_or_changes_no_entry(
         assert report.first_bad is not None
     # Whatever else reads the file gives a right answer or a refusal, never a traceback.
     with contextlib.suppress(InputError):
-        assert prove(copy, 3)["entry"] == prove(path, 3)["entry"]
+        assert prove(copy, 3)["entry"] == prove(ledger_file, 3)["entry"]
     with contextlib.suppress(InputError, LedgerUnavailableError):
         Ledger.open(copy).close()
 
@@ -323,12 +300,12 @@ def test_a_file_that_is_no_ledger_is_unreadable(tmp_path: Path, content: bytes) 
         Ledger.open(file)
 
 
-def test_a_file_cut_in_half_is_unreadable(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    assert found(path).what == "database unreadable"
+def test_a_file_cut_in_half_is_unreadable(ledger_file: Path) -> None:
+    content = ledger_file.read_bytes()
+    ledger_file.write_bytes(content[: len(content) // 2])
+    assert found(ledger_file).what == "database unreadable"
     with pytest.raises(InputError, match="run 'gearline ledger verify'"):
-        prove(path, 0)
+        prove(ledger_file, 0)
 
 
 def test_a_ledger_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -337,65 +314,67 @@ def test_a_ledger_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_ledger_on_a_read_only_disk_is_verified(path: Path) -> None:
-    path.chmod(0o444)
-    path.parent.chmod(0o555)
+def test_a_ledger_on_a_read_only_disk_is_verified(ledger_file: Path) -> None:
+    ledger_file.chmod(0o444)
+    ledger_file.parent.chmod(0o555)
     try:
-        assert verify(path).ok
+        assert verify(ledger_file).ok
     finally:
-        path.parent.chmod(0o755)
+        ledger_file.parent.chmod(0o755)
 
 
 # --- checkpoints --------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_altered_by_hand_has_a_bad_signature(path: Path, since: Path) -> None:
+def test_a_checkpoint_altered_by_hand_has_a_bad_signature(
+    ledger_path: Location, since: Path
+) -> None:
     document = orjson.loads(since.read_bytes())
     document["size"] = 9
     since.write_bytes(Checkpoint(**document).to_line())
-    bad = found(path, since)
+    bad = found(ledger_path, since)
     assert (bad.position, bad.what) == (None, "bad checkpoint signature")
     assert bad.detail.endswith("the signature does not match")
 
 
 def test_a_checkpoint_signed_by_another_key_has_a_bad_signature(
-    path: Path, since: Path, tmp_path: Path
+    ledger_path: Location, since: Path, tmp_path: Path
 ) -> None:
-    with Ledger.open(path) as ledger:
+    with Ledger.open(ledger_path) as ledger:
         ledger.checkpoint(tmp_path / "attackers.key", tmp_path / "forged.jsonl")
     since.write_bytes((tmp_path / "forged.jsonl").read_bytes())
-    bad = found(path, since)
+    bad = found(ledger_path, since)
     assert bad.what == "bad checkpoint signature"
     assert bad.detail.endswith("no public key with this id")
 
 
-def test_a_line_that_is_no_checkpoint_is_named(path: Path, since: Path) -> None:
+def test_a_line_that_is_no_checkpoint_is_named(ledger_path: Location, since: Path) -> None:
     since.write_bytes(since.read_bytes() + b"{}\n")
-    bad = found(path, since)
+    bad = found(ledger_path, since)
     assert bad.what == "checkpoint unreadable"
     assert "line 2" in bad.detail
 
 
 def test_missing_checkpoints_or_keys_are_refused_rather_than_passed(
-    path: Path, since: Path
+    ledger_path: Location, since: Path
 ) -> None:
     with pytest.raises(InputError, match="verifying since a checkpoint needs the checkpoint file"):
-        verify(path, since=since.with_name("other"))
+        verify(ledger_path, since=since.with_name("other"))
     since.with_name("checkpoints.jsonl.pub").rename(since.with_name("moved.pub"))
     with pytest.raises(InputError, match="checkpoints are verified with a public key file"):
-        verify(path, since=since)
-    assert verify(path, since=since, public_key=since.with_name("moved.pub")).ok
+        verify(ledger_path, since=since)
+    assert verify(ledger_path, since=since, public_key=since.with_name("moved.pub")).ok
     since.write_bytes(b"")
     with pytest.raises(InputError, match="a checkpoint file holds at least one checkpoint"):
-        verify(path, since=since, public_key=since.with_name("moved.pub"))
+        verify(ledger_path, since=since, public_key=since.with_name("moved.pub"))
 
 
 def test_the_signing_key_is_readable_by_its_owner_only_and_used_again(
-    path: Path, since: Path, tmp_path: Path
+    ledger_path: Location, since: Path, tmp_path: Path
 ) -> None:
     key = tmp_path / "signing.key"
     assert key.stat().st_mode & 0o777 == 0o600
-    with Ledger.open(path) as ledger:
+    with Ledger.open(ledger_path) as ledger:
         again = ledger.checkpoint(key, since)
     first, second = (Checkpoint.parse(line) for line in since.read_bytes().splitlines())
     assert second == again
@@ -405,11 +384,11 @@ def test_the_signing_key_is_readable_by_its_owner_only_and_used_again(
 
 
 def test_a_changed_signing_key_leaves_earlier_checkpoints_verifiable(
-    path: Path, since: Path, tmp_path: Path
+    ledger_path: Location, since: Path, tmp_path: Path
 ) -> None:
-    with Ledger.open(path) as ledger:
+    with Ledger.open(ledger_path) as ledger:
         ledger.checkpoint(tmp_path / "next.key", since)
-    assert verify(path, since=since).ok
+    assert verify(ledger_path, since=since).ok
 
 
 def test_a_truncated_ledger_gets_no_further_checkpoint(
@@ -424,25 +403,25 @@ def test_a_truncated_ledger_gets_no_further_checkpoint(
 
 
 def test_a_checkpoint_line_cut_short_by_a_crash_is_replaced(
-    path: Path, since: Path, tmp_path: Path
+    ledger_path: Location, since: Path, tmp_path: Path
 ) -> None:
     whole = since.read_bytes()
     since.write_bytes(whole + whole[: len(whole) // 2])
-    with Ledger.open(path) as ledger:
+    with Ledger.open(ledger_path) as ledger:
         ledger.checkpoint(tmp_path / "signing.key", since)
     assert len(since.read_bytes().splitlines()) == 2
-    assert verify(path, since=since).ok
+    assert verify(ledger_path, since=since).ok
 
 
 # --- segments -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def segment(path: Path) -> Path:
+def segment(ledger_file: Path) -> Path:
     """A sealed segment of five decisions at position 10."""
-    file = path.parent / "segments" / "bucket=007.txt"
+    file = ledger_file.parent / "segments" / "bucket=007.txt"
     hashes = write_segment(file, rows=5)
-    with Ledger.open(path) as ledger:
+    with Ledger.open(ledger_file) as ledger:
         position = ledger.seal_segment(
             run_id="night-1", bucket=7, file=file, decisions_sha256=hashes
         )
@@ -450,67 +429,68 @@ def segment(path: Path) -> Path:
     return file
 
 
-def test_a_sealed_segment_is_checked(path: Path, segment: Path) -> None:
-    report = verify(path, segment_reader=decision_hashes)
+def test_a_sealed_segment_is_checked(ledger_file: Path, segment: Path) -> None:
+    report = verify(ledger_file, segment_reader=decision_hashes)
     assert (report.ok, report.segments) == (True, 1)
-    *_, entry = read_entries(path)
+    *_, entry = read_entries(ledger_file)
     assert entry.kind == "segment"
     assert entry.body["file"] == "segments/bucket=007.txt"
     assert entry.body["rows"] == 5
 
 
 def test_segments_are_found_under_another_base_folder(
-    path: Path, segment: Path, tmp_path: Path
+    ledger_file: Path, segment: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "moved").mkdir()
     segment.parent.rename(tmp_path / "moved" / "segments")
-    assert verify(path, base_dir=tmp_path / "moved", segment_reader=decision_hashes).ok
+    assert verify(ledger_file, base_dir=tmp_path / "moved", segment_reader=decision_hashes).ok
 
 
-def test_a_segment_file_that_is_gone_is_named(path: Path, segment: Path) -> None:
+def test_a_segment_file_that_is_gone_is_named(ledger_file: Path, segment: Path) -> None:
     segment.unlink()
-    bad = found(path)
+    bad = found(ledger_file)
     assert (bad.position, bad.what) == (ENTRIES, "segment file missing")
 
 
 @given(at=st.integers(0, 5 * 65 - 1), mask=st.integers(1, 255))
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_flipped_byte_in_a_segment_file_is_found(
-    path: Path, segment: Path, at: int, mask: int
+    ledger_file: Path, segment: Path, at: int, mask: int
 ) -> None:
     good = segment.read_bytes()
     changed = bytearray(good)
     changed[at] ^= mask
     segment.write_bytes(changed)
-    bad = found(path)
+    bad = found(ledger_file)
     segment.write_bytes(good)
     assert (bad.position, bad.what) == (ENTRIES, "segment file changed")
 
 
-def test_a_segment_sealed_with_hashes_its_file_does_not_hold_is_found(path: Path) -> None:
-    file = path.parent / "segments" / "bucket=008.txt"
+def test_a_segment_sealed_with_hashes_its_file_does_not_hold_is_found(ledger_file: Path) -> None:
+    file = ledger_file.parent / "segments" / "bucket=008.txt"
     hashes = write_segment(file, rows=5)
-    with Ledger.open(path) as ledger:
+    with Ledger.open(ledger_file) as ledger:
         ledger.seal_segment(
             run_id="night-1", bucket=8, file=file, decisions_sha256=[*hashes[1:], hashes[0]]
         )
-    assert verify(path).ok  # without a reader only the file's own hash is checked
-    assert found(path).what == "segment rows differ"
+    assert verify(ledger_file).ok  # without a reader only the file's own hash is checked
+    assert found(ledger_file).what == "segment rows differ"
 
 
-def test_a_segment_whose_reader_fails_is_a_finding(path: Path, segment: Path) -> None:
+def test_a_segment_whose_reader_fails_is_a_finding(ledger_file: Path, segment: Path) -> None:
     def broken(file: Path) -> list[bytes]:
         raise OSError("no such codec")
 
-    bad = verify(path, segment_reader=broken).first_bad
+    bad = verify(ledger_file, segment_reader=broken).first_bad
     assert bad is not None
     assert bad.what == "segment rows differ"
     assert bad.detail.endswith("cannot be read: no such codec")
 
 
 def test_a_segment_entry_leading_out_of_the_base_folder_is_never_followed(
-    attacker: Attacker, segment: Path
+    ledger_file: Path, segment: Path
 ) -> None:
+    attacker = Attacker(ledger_file)
     entries = [row[3] for row in attacker.rows()]
     entries[-1] = entries[-1].replace(b"segments/bucket", b"../../etc/bucket")
     attacker.rewrite(entries)
@@ -518,10 +498,10 @@ def test_a_segment_entry_leading_out_of_the_base_folder_is_never_followed(
 
 
 def test_sealing_the_same_bucket_again_returns_the_first_position(
-    path: Path, segment: Path
+    ledger_file: Path, segment: Path
 ) -> None:
     hashes = decision_hashes(segment)
-    with Ledger.open(path) as ledger:
+    with Ledger.open(ledger_file) as ledger:
         again = ledger.seal_segment(
             run_id="night-1", bucket=7, file=segment, decisions_sha256=hashes
         )
@@ -533,9 +513,9 @@ def test_sealing_the_same_bucket_again_returns_the_first_position(
 
 
 def test_a_segment_file_outside_the_base_folder_or_missing_is_not_sealed(
-    path: Path, tmp_path: Path
+    ledger_file: Path, tmp_path: Path
 ) -> None:
-    with Ledger.open(path) as ledger:
+    with Ledger.open(ledger_file) as ledger:
         for file, message in [
             ("../elsewhere", "leads out of it"),
             ("/elsewhere", "is not under"),

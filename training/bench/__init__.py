@@ -23,6 +23,7 @@ BENCHMARKS: Final = (
     "explain",
     "features",
     "frontier",
+    "serve",
     "structural",
     "truth",
 )

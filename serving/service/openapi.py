@@ -1,0 +1,378 @@
+"""The OpenAPI 3.1 document, made from the operations: no route without its description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from data_contracts.case import AML_LEVELS
+from data_contracts.decision import OUTCOMES
+from models.governance import DIRECTIONS, KINDS, STATES
+from models.reasons.catalogue import AUDIENCES
+from serving.service.edge import Operation
+from serving.service.problems import CODES, PROBLEM_TYPE
+from serving.service.requests import BUREAU
+from serving.service.settings import LARGEST_BODY_BYTES
+
+Schema = dict[str, Any]
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(properties: Schema, optional: Iterable[str] = (), **more: Any) -> Schema:
+    left = set(optional)
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in left],
+        "additionalProperties": False,
+        **more,
+    }
+
+
+def _null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _list(of: Schema) -> Schema:
+    return {"type": "array", "items": of}
+
+
+TEXT: Final[Schema] = {"type": "string"}
+WHOLE: Final[Schema] = {"type": "integer"}
+FLAG: Final[Schema] = {"type": "boolean"}
+DATE: Final[Schema] = {"type": "string", "format": "date"}
+TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+HASH: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+NUMBER: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"}
+ASKED: Final[Schema] = {
+    "type": "string",
+    "pattern": "^(0|[1-9][0-9]{0,9})(\\.[0-9]{1,2})?$",
+    "description": "Money as a decimal string in the stated currency.",
+}
+DECIMAL: Final[Schema] = {"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?$"}
+
+
+def _schemas(currency: str) -> dict[str, Schema]:
+    maybe_amount = _null(ASKED)
+    flag = {"type": "boolean"}
+    applicant = _object(
+        {
+            "pep": flag,
+            "sanctioned": flag,
+            "automated_decision_refused": flag,
+            "aml_level": {"enum": list(AML_LEVELS)},
+            "income_amt": maybe_amount,
+            "net_worth_amt": maybe_amount,
+            "liquid_assets_amt": maybe_amount,
+            "experience_months": _null({"type": "integer", "minimum": 0, "maximum": 1200}),
+            "suitability_level": _null({"type": "integer", "minimum": 1, "maximum": 5}),
+            "literacy_score": _null({"type": "integer", "minimum": 0, "maximum": 100}),
+            "bureau_status": _null({"enum": list(BUREAU)}),
+            "kyc_verified_on": _null(DATE),
+            "kyc_expires_on": _null(DATE),
+        },
+        optional=(
+            "income_amt", "net_worth_amt", "liquid_assets_amt", "experience_months",
+            "suitability_level", "literacy_score", "bureau_status", "kyc_verified_on",
+            "kyc_expires_on",
+        ),
+    )  # fmt: skip
+    base = {"client_id": NUMBER, "currency": {"const": currency, "description": "ISO 4217"}}
+    ask = {
+        "anyOf": [
+            _object({**base, "requested_debt_amt": maybe_amount}, ["requested_debt_amt"]),
+            _object({**base, "requested_debt_amt": ASKED, "applicant": _ref("Applicant")}),
+        ]
+    }
+    limit = _object({"term": TEXT, "limit_amt": _null(DECIMAL), "removed_amt": DECIMAL})
+    line = _object({"line": TEXT, "maintenance": DECIMAL, "distance": _null(DECIMAL)})
+    reason = _object(
+        {
+            "code": TEXT,
+            "audience": {"enum": list(AUDIENCES)},
+            "language": {"enum": ["en", "zh"], "description": "BCP 47"},
+            "text": TEXT,
+        }
+    )
+    shared: Schema = {
+        "client_id": TEXT,
+        "decision_id": {"type": "string", "format": "uuid"},
+        "as_of": DATE,
+        "effective_on": DATE,
+        "currency": {"type": "string", "description": "ISO 4217"},
+        "outcome": {"enum": list(OUTCOMES)},
+        "tier": {"enum": ["1", "2", "3", "4", "5", "6", "7", "D"]},
+        "debt_amt": DECIMAL,
+        "equity_amt": DECIMAL,
+        "max_debt_amt": DECIMAL,
+        "max_leverage": _null(DECIMAL),
+        "stale": FLAG,
+        "binding": TEXT,
+        "rate_bps": WHOLE,
+        "maintenance": _null(DECIMAL),
+        "lines": _list(line),
+    }
+    decision = _object(
+        {
+            **shared,
+            "engine_version": TEXT,
+            "supersedes": _null(TEXT),
+            "provisional": FLAG,
+            "requested_debt_amt": _null(DECIMAL),
+            "pd": _object({"value": DECIMAL, "low": DECIMAL, "high": DECIMAL}),
+            "lgd": _null(DECIMAL),
+            "expected_loss_amt": DECIMAL,
+            "cap_waterfall": _list(limit),
+            "rate_waterfall": _list(_object({"component": TEXT, "bps": WHOLE})),
+            "reasons": _list(reason),
+            "hashes": {"type": "object", "additionalProperties": HASH},
+            "decision_sha256": HASH,
+            "attributions": _object({"base": WHOLE, "values": _list(WHOLE)}),
+            "conditions": _list(TEXT),
+            "simulation": {"const": True},
+            "entry": _null(_object({"position": WHOLE, "entry_id": TEXT, "recorded_at": TIME})),
+        },
+        optional=("attributions", "conditions", "simulation"),
+    )
+    content = {
+        "model": _object({"bundle_sha256": HASH, "review_on": DATE}),
+        "override": _object(
+            {"client_id": NUMBER, "decision_id": NUMBER, "max_debt_amt": maybe_amount}
+        ),
+        "publication": _object({"run_id": NUMBER}),
+        "policy": _object({"pack": {"enum": ["cn", "us"]}, "sha256": HASH}),
+    }
+    why = {"type": "string", "minLength": 1, "maxLength": 1000}
+    asked = [
+        _object({"kind": {"const": k}, "direction": {"enum": list(d)}, "content": c, "reason": why})
+        for k, c, d in (
+            ("model", content["model"], DIRECTIONS),
+            ("publication", content["publication"], DIRECTIONS),
+            ("policy", content["policy"], DIRECTIONS),
+            (
+                "override",
+                _object({"client_id": NUMBER, "decision_id": NUMBER, "max_debt_amt": ASKED}),
+                ("tightens",),
+            ),
+            (
+                "override",
+                _object(
+                    {"client_id": NUMBER, "decision_id": NUMBER, "max_debt_amt": {"type": "null"}}
+                ),
+                ("loosens",),
+            ),
+        )
+    ]
+    proposal = _object(
+        {
+            "proposal_id": TEXT,
+            "kind": {"enum": list(KINDS)},
+            "direction": {"enum": list(DIRECTIONS)},
+            "content": {"type": "object"},
+            "content_sha256": HASH,
+            "reason": TEXT,
+            "author": TEXT,
+            "state": {"enum": list(STATES)},
+            "approvals": _list(TEXT),
+            "quorum": WHOLE,
+            "revision": WHOLE,
+            "closed_by": _null(TEXT),
+        }
+    )
+    parameter = _object(
+        {
+            "parameter": TEXT,
+            "level": {"enum": ["statute", "exchange", "house"]},
+            "unit": TEXT,
+            "values": _list(WHOLE),
+            "since": DATE,
+            "reference": TEXT,
+            "verified": FLAG,
+            "text": TEXT,
+        }
+    )
+    return {
+        "Ask": ask,
+        "Applicant": applicant,
+        "Decision": decision,
+        "Limits": _object({**shared, "source": {"enum": ["decision", "night"]}}),
+        "Policy": _object(
+            {
+                "pack": TEXT,
+                "currency": TEXT,
+                "effective_on": DATE,
+                "sha256": HASH,
+                "parameters": _list(parameter),
+            }
+        ),
+        "Models": _object(
+            {
+                "engine_version": TEXT,
+                "night": _object(
+                    {
+                        "run_id": TEXT,
+                        "as_of": DATE,
+                        "effective_on": DATE,
+                        "market_sha256": HASH,
+                        "features_good_until": TIME,
+                        "stability_index": _null(DECIMAL),
+                    }
+                ),
+                "models": _list(
+                    _object(
+                        {
+                            "bundle_sha256": HASH,
+                            "feature_set": TEXT,
+                            "for": {"enum": ["clients", "applicants"]},
+                            "review_on": _null(DATE),
+                        }
+                    )
+                ),
+            }
+        ),
+        "ProposalAsked": {"anyOf": asked},
+        "Approval": _object({"content_sha256": HASH}),
+        "Rejection": _object({"reason": why}),
+        "Proposal": proposal,
+        "Proposals": _object({"proposals": _list(_ref("Proposal"))}),
+        "Status": {"type": "object", "properties": {"status": TEXT}, "required": ["status"]},
+        "Problem": _object(
+            {
+                "type": TEXT,
+                "title": TEXT,
+                "status": WHOLE,
+                "code": {"enum": sorted(CODES)},
+                "detail": TEXT,
+                "errors": _list(_object({"pointer": TEXT, "detail": TEXT})),
+            },
+            optional=("errors",),
+        ),
+    }
+
+
+_ABOUT: Final[dict[str, tuple[str, str | None, int, str]]] = {
+    "createDecision": ("Decide, and keep the decision", "Ask", 201, "Decision"),
+    "getDecision": ("A decision that was kept", None, 200, "Decision"),
+    "getLimits": ("A client's limit, rate, lines and distances", None, 200, "Limits"),
+    "createSimulation": ("Decide with the engine in production; nothing is kept", "Ask", 200,
+                         "Decision"),
+    "getPolicy": ("The policy in force", None, 200, "Policy"),
+    "getModels": ("The models in use and the published night", None, 200, "Models"),
+    "listProposals": ("Proposals, last changed first", None, 200, "Proposals"),
+    "createProposal": ("Propose a change", "ProposalAsked", 201, "Proposal"),
+    "getProposal": ("A proposal", None, 200, "Proposal"),
+    "editProposal": ("Edit a proposal; its approvals are void", "ProposalAsked", 200, "Proposal"),
+    "approveProposal": ("Approve the content that was read", "Approval", 201, "Proposal"),
+    "rejectProposal": ("Close a proposal without effect", "Rejection", 201, "Proposal"),
+    "live": ("The process runs", None, 200, "Status"),
+    "ready": ("A night is published and the ledger answers", None, 200, "Status"),
+    "metrics": ("Prometheus metrics", None, 200, ""),
+    "getOpenapi": ("This document", None, 200, ""),
+}  # fmt: skip
+"""Summary, schema of the body, status and schema of the answer."""
+
+KEYED: Final = frozenset(
+    {"createDecision", "createProposal", "editProposal", "approveProposal", "rejectProposal"}
+)
+"""Operations that take an Idempotency-Key: all that leave an entry."""
+
+
+def _problem(code: int) -> Schema:
+    names = ", ".join(k for k, (status, _) in CODES.items() if status == code)
+    return {
+        "description": f"Problem: {names}",
+        "content": {PROBLEM_TYPE: {"schema": _ref("Problem")}},
+    }
+
+
+def _parameters(operation: Operation) -> list[Schema]:
+    found: list[Schema] = []
+    for part in operation.path.split("/"):
+        if part.startswith("{"):
+            found.append({"name": part[1:-1], "in": "path", "required": True, "schema": NUMBER})
+    header = {"in": "header", "schema": {"type": "string"}}
+    if operation.name in KEYED:
+        found.append(
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": True,
+                "description": "New for each request; with the same body the first answer returns.",
+                "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
+            }
+        )
+    if operation.name == "editProposal":
+        etag = {"type": "string", "pattern": '^"[1-9][0-9]{0,8}"$'}
+        found.append({"name": "If-Match", "in": "header", "required": True, "schema": etag})
+    if operation.roles is not None:
+        found.append({"name": "Accept-Language", "description": "zh or en", **header})
+        found.append({"name": "traceparent", "description": "W3C Trace Context", **header})
+    return found
+
+
+def _operation(operation: Operation) -> Schema:
+    summary, body, status, answer = _ABOUT[operation.name]
+    content = {"application/json": {"schema": _ref(answer) if answer else {"type": "object"}}}
+    if operation.name == "metrics":
+        content = {"text/plain": {"schema": {"type": "string"}}}
+    document: Schema = {
+        "operationId": operation.name,
+        "summary": summary,
+        "parameters": _parameters(operation),
+        "responses": {str(status): {"description": summary, "content": content}},
+    }
+    codes = [503] if operation.name == "ready" else []
+    if operation.roles is not None:
+        document["security"] = [{"bearer": []}]
+        document["description"] = f"Roles: {', '.join(sorted(operation.roles))}."
+        codes = [401, 403, 429, 503]
+        if "{" in operation.path:
+            codes.append(404)
+    else:
+        document["security"] = []
+    if body is not None:
+        document["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _ref(body)}},
+        }
+        codes += [400, 404, 413, 415, 422]
+    if operation.name in KEYED:
+        codes += [409]
+    if operation.name == "editProposal":
+        codes += [412, 428]
+    if operation.name in KEYED - {"createDecision"}:
+        codes += [412]
+    for code in sorted(set(codes)):
+        document["responses"][str(code)] = _problem(code)
+    return document
+
+
+def document(operations: Iterable[Operation], currency: str) -> Schema:
+    """The whole description; ``currency`` is the one that the lender lends in."""
+    paths: dict[str, Schema] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Gearline decision service",
+            "version": "1",
+            "description": (
+                "Money is a decimal string with its ISO 4217 currency, a rate an integer in basis"
+                " points, a time RFC 3339 with offset. Errors are RFC 9457 problem documents whose"
+                f" code is stable. A body has at most {LARGEST_BODY_BYTES} bytes."
+            ),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(currency),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            },
+        },
+    }

@@ -1,0 +1,102 @@
+"""Every test of a ledger runs on both databases: an SQLite file and a real PostgreSQL server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from serving.ledger import Ledger, Location, is_url, leaf_hash
+from serving.ledger.database import connect_for_writing
+from serving.ledger.envelope import labels_of
+from serving.ledger.tree import CompactRange
+from serving.ledger.verify import _canonical_entry
+from tests.postgresql import new_database, running_server
+
+Statement = tuple[str, tuple[object, ...]]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server, started when the first test asks for it."""
+    with running_server(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> str:
+    """The name of a database with an empty ledger, to be copied."""
+    url = new_database(server)
+    Ledger.open(url, create=True).close()
+    return url.partition("?")[0].rsplit("/", 1)[1]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Location]:
+    """Where a new ledger may be made."""
+
+    def make() -> Location:
+        if request.param == "sqlite":
+            return tmp_path / "ledger.sqlite"
+        return new_database(request.getfixturevalue("server"))
+
+    return make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    """An empty, closed ledger: a file's path or a database's URL."""
+    if request.param == "postgresql":
+        return new_database(request.getfixturevalue("server"), request.getfixturevalue("template"))
+    file = tmp_path / "ledger.sqlite"
+    Ledger.open(file, create=True).close()
+    return file
+
+
+class Attacker:
+    """Has write access to the database, knows its format, and lacks the signing key."""
+
+    def __init__(self, path: Location) -> None:
+        self.path = path
+
+    def run(self, *statements: Statement) -> None:
+        """Run SQL after taking every trigger out of the way."""
+        with closing(connect_for_writing(self.path, create=False)) as database:
+            if is_url(self.path):
+                database.execute("SET session_replication_role = replica")
+            else:
+                triggers = "SELECT name FROM sqlite_schema WHERE type = 'trigger'"
+                for (name,) in database.execute(triggers).fetchall():
+                    database.execute(f"DROP TRIGGER {name}")
+            for sql, arguments in statements:
+                database.execute(sql, arguments)
+
+    def rows(self) -> list[tuple[int, bytes, bytes, bytes]]:
+        """Position, leaf hash, root and entry of the whole log."""
+        with closing(connect_for_writing(self.path, create=False)) as database:
+            return database.execute(
+                "SELECT position, leaf_hash, root, entry FROM entries ORDER BY position"
+            ).fetchall()
+
+    def rewrite(self, entries: Sequence[bytes]) -> None:
+        """Make ``entries`` the whole log, with every hash, label and the tree recomputed."""
+        tree = CompactRange()
+        statements: list[Statement] = [
+            (f"DELETE FROM {table}", ()) for table in ("entries", "labels", "idempotency")
+        ]
+        for position, entry in enumerate(entries):
+            leaf = leaf_hash(entry)
+            tree.append(leaf)
+            row = (position, leaf, tree.root(), entry)
+            statements.append(
+                ("INSERT INTO entries (position, leaf_hash, root, entry) VALUES (?, ?, ?, ?)", row)
+            )
+            try:
+                labels = labels_of(*_canonical_entry(position, entry))
+            except Exception:  # an entry that is none has no labels
+                labels = []
+            statements += [("INSERT INTO labels VALUES (?, ?)", (k, position)) for k in labels]
+        statements.append(("UPDATE tree SET size = ?, peaks = ?", (tree.size, tree.to_bytes())))
+        self.run(*statements)
