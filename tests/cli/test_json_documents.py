@@ -28,6 +28,7 @@ RUNS = {
     "ledger verify": "ledger verify --lake {demo}",
     "ledger prove": "ledger prove 3 --lake {demo}",
     "ledger export": "ledger export --lake {demo}",
+    "validate self-test": "validate self-test",
     "policy show": "policy show cn --on 2015-11-23",
 }
 """A run of each verb; ``demo``, ``train``, ``fit``, ``score`` and ``bench`` come by themselves."""
