@@ -82,6 +82,7 @@ def test_every_verb_that_runs_has_its_keys_documented(json_page):
     documented = leaf_verbs() - {"bench"} | {"bench accuracy", "bench explain"}
     assert set(json_page) == documented
     by_themselves = {"demo", "train", "lab fit", "fit", "score", "bench accuracy", "bench explain"}
+    by_themselves |= {"validate report", "validate table", "validate diff", "stress"}
     assert set(RUNS) | by_themselves == documented
 
 

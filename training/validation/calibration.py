@@ -268,19 +268,45 @@ def expected_zone(cases: int, defaults: int) -> tuple[float | None, float | None
     return low, high
 
 
-def observed_to_expected(probability: FloatArray, label: IntArray) -> tuple[float | None, Test]:
-    """Defaults over expected defaults, and the two-sided normal test that the ratio is 1.
+LEAST_PERIODS: Final = 4
+"""Fewer periods say nothing about how much periods differ."""
 
-    The variance of the defaults is sum p (1 - p): exact for independent, unequal probabilities.
+
+def observed_to_expected(
+    probability: FloatArray, label: IntArray, period: IntArray | None = None
+) -> tuple[float | None, Test]:
+    """Events over expected events, and the two-sided test that the ratio is 1.
+
+    Without ``period`` events are independent: the variance of their number is sum p (1 - p), the
+    statistic normal. With at least ``LEAST_PERIODS`` periods it is that of the periods' own
+    differences, C / (C - 1) sum (d_c - mean d)^2, never less than the former, and the statistic has
+    Student's t with C - 1 degrees of freedom: events of one period share its market.
     """
-    null = "as many defaults as predicted, independent"
+    null = "as many events as predicted"
     expected = float(probability.sum())
     variance = float((probability * (1 - probability)).sum())
     if expected <= 0 or variance <= 0:
         return None, Test(None, None, "two-sided", null)
-    z = (float(label.sum()) - expected) / math.sqrt(variance)
-    detectable = (ndtri(1 - ALPHA / 2) + ndtri(POWER)) * math.sqrt(variance) / expected
+    difference = float(label.sum()) - expected
+    periods = np.zeros(0) if period is None else np.unique(period)
+    if period is not None and len(periods) >= LEAST_PERIODS:
+        place = np.searchsorted(periods, period)
+        d = np.bincount(place, weights=label - probability, minlength=len(periods))
+        count = len(periods)
+        variance = max(variance, float(((d - d.mean()) ** 2).sum()) * count / (count - 1))
+        law, convention = stats.t(count - 1), f"{count} periods, t with {count - 1} df"
+        df: float | None = count - 1
+    else:
+        law, convention, df = stats.norm(), "events independent", None
+    z = difference / math.sqrt(variance)
+    detectable = float(law.isf(ALPHA / 2) + law.ppf(POWER)) * math.sqrt(variance) / expected
     return float(label.sum()) / expected, Test(
-        z, float(2 * ndtr(-abs(z))), "two-sided", null,
-        detectable=float(detectable), detectable_unit="share of expected defaults",
-    )  # fmt: skip
+        z,
+        float(2 * law.sf(abs(z))),
+        "two-sided",
+        null,
+        df=df,
+        detectable=detectable,
+        detectable_unit="share of expected events",
+        convention=convention,
+    )

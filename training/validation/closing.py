@@ -18,24 +18,24 @@ TRIGGERS: Final = (
     Text("Twelve months since the last validation of a material model, unless the lender's policy says otherwise; SR 26-2 sets no fixed period.", "重大模型距上次验证满十二个月（机构另有规定除外；SR 26-2 未设固定周期）。"),
 )  # fmt: skip
 
-WALK: Final[tuple[tuple[str, str, str], ...]] = (
-    ("SR 26-2 / OCC 2026-13", "inventory, materiality = exposure x purpose; model or rule", "inventory"),
-    ("SR 26-2 / OCC 2026-13", "conceptual soundness; effective challenge", "soundness, benchmark"),
-    ("SR 26-2 / OCC 2026-13", "outcomes analysis, ongoing monitoring", "discrimination, calibration, stability, regimes, prices"),
-    ("SR 11-7 (superseded), V.1", "evaluation of conceptual soundness", "soundness, data, explanation"),
-    ("SR 11-7 (superseded), V.2", "ongoing monitoring: process verification, benchmarking, overrides", "proofs, benchmark, overrides, stability"),
-    ("SR 11-7 (superseded), V.3", "outcomes analysis, back-testing", "discrimination, calibration, regimes"),
-    ("ECB instructions 2019, 2.5.2-2.5.5", "PD statistics of the reporting template", "ecb"),
-    ("ECB guide to internal models 2025, ML", "explainability; complexity justified by performance", "explanation, benchmark"),
-    ("PRA SS1/23, principle 1", "identification and classification", "inventory"),
-    ("PRA SS1/23, principle 3", "development, implementation and use", "data, soundness, proofs"),
-    ("PRA SS1/23, principle 4", "independent validation", "all sections; findings"),
-    ("PRA SS1/23, principle 5", "mitigants: limitations, restrictions on use", "limitations, findings"),
-    ("EU AI Act, Annex IV 1-2", "description, elements and process of development", "inventory, data, soundness"),
-    ("EU AI Act, Annex IV 2(d)", "data: provenance, scope, characteristics", "data"),
-    ("EU AI Act, Annex IV 2(g)", "validation and testing: metrics, robustness, discriminatory impacts", "discrimination, calibration, robustness, resilience, fairness"),
-    ("EU AI Act, Annex IV 3", "capabilities and limitations, human oversight", "limitations, explanation, overrides"),
-    ("EU AI Act, Annex IV 9", "post-market monitoring", "triggers"),
+WALK: Final[tuple[tuple[str, Text, str], ...]] = (
+    ("SR 26-2 / OCC 2026-13", Text("inventory, materiality = exposure x purpose; model or rule", "清单、重要性 = 敞口 × 用途；模型或规则"), "inventory"),
+    ("SR 26-2 / OCC 2026-13", Text("conceptual soundness; effective challenge", "概念合理性；有效质疑"), "soundness, benchmark"),
+    ("SR 26-2 / OCC 2026-13", Text("outcomes analysis, ongoing monitoring", "结果分析、持续监测"), "discrimination, calibration, stability, regimes, prices"),
+    ("SR 11-7 (superseded), V.1", Text("evaluation of conceptual soundness", "概念合理性评估"), "soundness, data, explanation"),
+    ("SR 11-7 (superseded), V.2", Text("ongoing monitoring: process verification, benchmarking, overrides", "持续监测：流程核验、基准、推翻"), "proofs, benchmark, overrides, stability"),
+    ("SR 11-7 (superseded), V.3", Text("outcomes analysis, back-testing", "结果分析、回测"), "discrimination, calibration, regimes"),
+    ("ECB instructions 2019, 2.5.2-2.5.5", Text("PD statistics of the reporting template", "报告模板的 PD 统计"), "ecb"),
+    ("ECB guide to internal models 2025, ML", Text("explainability; complexity justified by performance", "可解释性；复杂度须由表现证明"), "explanation, benchmark"),
+    ("PRA SS1/23, principle 1", Text("identification and classification", "识别与分类"), "inventory"),
+    ("PRA SS1/23, principle 3", Text("development, implementation and use", "开发、实施与使用"), "data, soundness, proofs"),
+    ("PRA SS1/23, principle 4", Text("independent validation", "独立验证"), "findings"),
+    ("PRA SS1/23, principle 5", Text("mitigants: limitations, restrictions on use", "缓释措施：局限、使用限制"), "limitations, findings"),
+    ("EU AI Act, Annex IV 1-2", Text("description, elements and process of development", "描述、要素与开发过程"), "inventory, data, soundness"),
+    ("EU AI Act, Annex IV 2(d)", Text("data: provenance, scope, characteristics", "数据：来源、范围、特征"), "data"),
+    ("EU AI Act, Annex IV 2(g)", Text("validation and testing: metrics, robustness, discriminatory impacts", "验证与测试：指标、稳健性、歧视性影响"), "discrimination, calibration, robustness, resilience, fairness"),
+    ("EU AI Act, Annex IV 3", Text("capabilities and limitations, human oversight", "能力与局限、人工监督"), "limitations, explanation, overrides"),
+    ("EU AI Act, Annex IV 9", Text("post-market monitoring", "上市后监测"), "triggers"),
 )  # fmt: skip
 
 
@@ -54,5 +54,5 @@ def closing() -> dict[str, Any]:
         ),
         "due_days": {str(k): v for k, v in DUE_DAYS.items()},
         "triggers": [plain(t) for t in TRIGGERS],
-        "crosswalk": [{"text": t, "item": i, "sections": s} for t, i, s in WALK],
+        "crosswalk": [{"text": t, "item": plain(i), "sections": s.split(", ")} for t, i, s in WALK],
     }

@@ -125,13 +125,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """What a picture shows; ``render`` draws it. ``series`` are (name, x, y) in order."""
+    """What a picture shows; ``render`` draws it. ``series`` are (name, x, y) in order.
+
+    ``kind`` is ``line`` (shares against shares), ``steps`` (a function of a number) or ``bars`` (of
+    a category, whose ``labels`` stand for x).
+    """
 
     key: str
     kind: str
     title: Text
     axes: tuple[Text, Text]
     series: Sequence[tuple[Text, Sequence[float], Sequence[float]]]
+    labels: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The chart as the document holds it."""
@@ -140,6 +145,7 @@ class Chart:
             "kind": self.kind,
             "title": plain(self.title),
             "axes": plain(list(self.axes)),
+            "labels": list(self.labels),
             "series": [
                 {"text": plain(t), "x": plain(list(x)), "y": plain(list(y))}
                 for t, x, y in self.series

@@ -17,12 +17,21 @@ from training.report.texts import Text
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature of the model: names, the declared direction (+1, -1, 0), whether a category."""
+    """A feature of the model: names, the declared direction (+1, -1, 0), whether a category.
+
+    ``levels`` names the positions of a category.
+    """
 
     name: str
     text: Text
     direction: int
     is_category: bool = False
+    levels: tuple[str, ...] = ()
+
+    def level(self, position: float) -> str:
+        """The name of a category's position."""
+        k = int(position)
+        return self.levels[k] if 0 <= k < len(self.levels) else "other"
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,7 @@ class Prices:
     approved : bool (N,)
     currency : of the amounts
     edges : float, ascending PD edges between grades
+    night : int (N,), the night of each decision: funding costs move all rates of a night together
     """
 
     probability: FloatArray
@@ -104,6 +114,7 @@ class Prices:
     approved: Any
     currency: str
     edges: FloatArray
+    night: IntArray
 
 
 @dataclass(frozen=True)

@@ -139,8 +139,10 @@ def _regimes(panel: PricePanel, sample_session: IntArray, horizon: int) -> dict[
     close = np.where(panel.close == NULL, np.nan, panel.close.astype(np.float64))
     before = np.where(panel.pre_close == NULL, np.nan, panel.pre_close.astype(np.float64))
     with np.errstate(invalid="ignore", divide="ignore"):
-        daily = np.nanmean(np.where(panel.suspended, np.nan, close / before - 1), axis=1)
-    level = np.cumprod(1 + np.nan_to_num(daily))
+        moves = np.where(panel.suspended, np.nan, close / before - 1)
+        known = np.isfinite(moves)
+        daily = np.where(known, moves, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    level = np.cumprod(1 + daily)
     fall = {}
     for t in np.unique(sample_session).tolist():
         path = level[t : t + horizon + 1]
@@ -195,6 +197,7 @@ def _prices(decisions: Any, bundle: Bundle, currency: str) -> Prices:
         np.array(d["outcome"].to_pylist(), dtype=object) == "approve",
         currency,
         bundle.tier_edges / PROB_ONE,
+        np.unique(np.array(d["as_of"].to_pylist(), dtype="datetime64[D]"), return_inverse=True)[1],
     )  # fmt: skip
 
 

@@ -95,7 +95,14 @@ def material_of_table(arguments: argparse.Namespace, stages: Stages) -> Material
     edges = _grade_edges(probability[held])
     grade = 1 + np.searchsorted(edges, probability, side="left")
     features = tuple(
-        Feature(f.name, same(f.name), f.direction, f.levels is not None) for f in encoder.features
+        Feature(
+            f.name,
+            same(f.name),
+            f.direction,
+            f.levels is not None,
+            tuple("missing" if level is None else level for level in f.levels or ()),
+        )
+        for f in encoder.features
     )
     every = Cases(score, probability, data.labels, grade.astype(np.int64), values, None, clusters)
     others = benchmarks(

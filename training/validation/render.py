@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from data_contracts.lake import write_atomically
 from training.report.formats import DASH, is_null, number, percent
-from training.report.svg import BLUE, GRID, LIGHT_BLUE, MUTED, ORANGE, Canvas, clean
+from training.report.svg import BLUE, GRID, LIGHT_BLUE, MUTED, ORANGE, Canvas, clean, fitted
 from training.report.texts import Language, Text
 
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
@@ -86,8 +86,54 @@ def _ticks(low: float, high: float) -> list[float]:
     return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def _tick_text(tick: float) -> str:
+    """A tick as short as it is exact: 15k, 2.5M."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(tick) >= size:
+            unit = 1e3 if letter == "k" else size
+            return f"{tick / unit:.4g}{letter}".replace("-", "−")
+    return f"{tick:.4g}".replace("-", "−")
+
+
+def bars_svg(chart: Mapping[str, Any], language: Language) -> str:
+    """A bar for each level of a category, from zero to the right or to the left."""
+    [series] = chart["series"]
+    values, names = series["y"], chart["labels"]
+    row, width, left = 17.0, 300.0, 92.0
+    height = row * len(values) + 34
+    canvas = Canvas(
+        chart["key"], width, height, Text(**chart["title"]),
+        Text(chart["axes"][1]["en"], chart["axes"][1]["zh"]), language,
+    )  # fmt: skip
+    low, high = min(0.0, *values), max(0.0, *values)
+    scale = (width - 20 - left) / ((high - low) or 1.0)
+    zero = left - low * scale
+    for k, (name, value) in enumerate(zip(names, values, strict=True)):
+        y = 6 + row * k
+        shown_name = fitted(name, left - 10, 11)
+        canvas.text(left - 6, y + 11, shown_name, text_anchor="end", font_size="11", fill=MUTED)
+        canvas.rect(min(zero, zero + value * scale), y + 2, abs(value) * scale, row - 5, BLUE)
+    canvas.line(zero, 4, zero, height - 28, MUTED)
+    for tick in _ticks(low, high):
+        text = _tick_text(tick)
+        canvas.text(
+            zero + tick * scale, height - 16, text, text_anchor="middle", font_size="11", fill=MUTED
+        )
+    canvas.text(
+        left + (width - left) / 2,
+        height - 2,
+        chart["axes"][1][language],
+        text_anchor="middle",
+        font_size="11",
+        fill=MUTED,
+    )
+    return canvas.render()
+
+
 def chart_svg(chart: Mapping[str, Any], language: Language) -> str:
     """A line or step chart; a chart of shares has both axes from 0."""
+    if chart["kind"] == "bars":
+        return bars_svg(chart, language)
     small = chart["kind"] == "steps"
     width, height = (300.0, 200.0) if small else (WIDTH, HEIGHT)
     left, right, top, bottom = 58.0, width - 14, 30.0 if not small else 12.0, height - 44
@@ -117,7 +163,7 @@ def chart_svg(chart: Mapping[str, Any], language: Language) -> str:
         canvas.text(
             left - 6,
             y + 4,
-            f"{tick:.4g}".replace("-", "−"),
+            _tick_text(tick),
             text_anchor="end",
             font_size="11",
             fill=MUTED,
@@ -128,7 +174,7 @@ def chart_svg(chart: Mapping[str, Any], language: Language) -> str:
         canvas.text(
             x,
             bottom + 16,
-            f"{tick:.4g}".replace("-", "−"),
+            _tick_text(tick),
             text_anchor="middle",
             font_size="11",
             fill=MUTED,
@@ -184,6 +230,11 @@ def _page(document: Mapping[str, Any], seal: Mapping[str, str], language: Langua
         t=lambda en, zh: zh if language == "zh" else en,
         show=lambda value, unit="number": shown(value, unit, language),
         charts=charts,
+        titles={
+            **{s["key"]: s["title"][language] for s in document["sections"]},
+            "findings": "发现" if language == "zh" else "Findings",
+            "triggers": "触发条件" if language == "zh" else "Triggers",
+        },
         is_number=lambda unit: unit not in ("text", "hash"),
         style=Markup(font_face() + _asset("report.css")),
     )

@@ -154,8 +154,8 @@ RULES: Final[dict[str, Rule]] = {
     ),
     "price_order": Rule(
         Text(
-            "The mean rate of a worse grade is lower than that of a better one.",
-            "较差等级的平均利率低于较好等级。",
+            "On the same nights a worse grade pays less than a better one, by more than half a basis point and, over four nights or more, with p < 0.01.",
+            "同一日内较差等级利率低于较好等级超过 0.5 基点，且四日及以上时 p < 0.01。",
         ),
         "3",
     ),

@@ -88,7 +88,9 @@ def fairness(m: Material) -> Section:
                     [int(approved[x].sum()), int((~approved[x]).sum())] for x in (here, there)
                 ]
                 p = float(stats.fisher_exact(counts).pvalue)
-            ratio, even = cal.observed_to_expected(v.probability[here], v.label[here])
+            ratio, even = cal.observed_to_expected(
+                v.probability[here], v.label[here], None if v.period is None else v.period[here]
+            )
             bad, good = here & (v.label == 1), here & (v.label == 0)
             rate = None
             if m.prices is not None and len(m.prices.rate_bps) == len(v):

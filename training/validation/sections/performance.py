@@ -170,7 +170,7 @@ def calibration(m: Material) -> Section:
     )
     n, d, pd = v.by_grade(m.grades)
     filled = np.where(np.isnan(pd), 0.0, pd)
-    ratio, even = cal.observed_to_expected(v.probability, v.label)
+    ratio, even = cal.observed_to_expected(v.probability, v.label, v.period)
     hl = cal.hosmer_lemeshow(n, d, filled)
     z, line = cal.spiegelhalter(v.probability, v.label), cal.cox(v.probability, v.label)
     murphy, corp = sco.murphy(n, d, filled), sco.corp(v.probability, v.label)
@@ -334,24 +334,8 @@ def _years(m: Material, section: Section) -> None:
     )
 
 
-def _over_periods(m: Material) -> bool:
-    """Whether the book is off in more than one period: events of one period share its market.
-
-    With four periods or more the normal test over periods, two-sided, must agree; with fewer it
-    cannot speak.
-    """
-    v = m.validation
-    years = np.array([]) if v.period is None else np.unique(v.period)
-    if v.period is None or len(years) < 4:
-        return True
-    mean = np.array([v.probability[v.period == y].mean() for y in years])
-    rate = np.array([v.label[v.period == y].mean() for y in years])
-    p = backtests.normal_test(mean, rate).p_value
-    return p is not None and 2 * min(p, 1 - p) < LEVEL
-
-
 def _calibration_findings(m: Material, section: Section, ratio, even, line) -> None:  # type: ignore[no-untyped-def]
-    if ratio is not None and significant(even, LEVEL) and _over_periods(m):
+    if ratio is not None and significant(even, LEVEL):
         away = abs(ratio - 1)
         severity = 4 if away > RATIO_SEVERE else 3 if away > RATIO_MAJOR else 2
         if away > RATIO_MINOR:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from scipy import stats
 
 from data_contracts.canonical import sha256_hex
 from training.report.texts import Text
 from training.validation.document import Finding, Section
-from training.validation.material import Material
+from training.validation.material import Material, Prices
+from training.validation.result import Test
+from training.validation.rules import LEVEL
 from training.validation.sections.common import column, figure, table
 
 NEAR_EDGE: Final = 0.10
 """A cliff compares decisions whose PD lies within a tenth of an edge, on both sides."""
 BINS: Final = 20
+LEAST_STEP_BPS: Final = 0.5
+LEAST_NIGHTS: Final = 4
 
 
 def prices(m: Material) -> Section:
@@ -23,8 +28,8 @@ def prices(m: Material) -> Section:
         "prices",
         Text("Price-level outcomes", "价格层面的结果"),
         Text(
-            f"Rates and caps of the decisions on record. Dispersion is the spread of rates among decisions of nearly equal PD ({BINS} equal-size bins): what is not explained by risk. A cliff compares decisions within {NEAR_EDGE:.0%} of a grade's PD edge, just better and just worse.",
-            f"已记录决定的利率与额度。离散度为 PD 几乎相同（{BINS} 个等频箱）的决定之间的利率差异，即风险未解释部分。断崖比较等级 PD 边界上下 {NEAR_EDGE:.0%} 之内的决定。",
+            f"Rates and caps of the decisions on record. Funding moves all rates of a night together, so comparisons are within nights. Dispersion is the spread of rates among decisions of nearly equal PD ({BINS} equal-size bins): what is not explained by risk. A cliff compares decisions within {NEAR_EDGE:.0%} of a grade's PD edge, just better and just worse.",
+            f"已记录决定的利率与额度。资金成本使同一日利率同向变动，因此均在同一日内比较。离散度为 PD 几乎相同（{BINS} 个等频箱）的决定之间的利率差异，即风险未解释部分。断崖比较等级 PD 边界上下 {NEAR_EDGE:.0%} 之内的决定。",
         ),
     )
     p = m.prices
@@ -47,13 +52,14 @@ def prices(m: Material) -> Section:
             )
         )
     )
-    rows, means = [], []
+    by_night = np.bincount(p.night, weights=p.rate_bps) / np.maximum(np.bincount(p.night), 1)
+    own = p.rate_bps - by_night[p.night]  # less the night's mean: funding moves all rates together
+    rows = []
     for g in np.unique(p.grade):
         here = p.grade == g
         known = here & ~np.isnan(p.leverage)
-        means.append(float(p.rate_bps[here].mean()))
         rows.append(
-            [int(g), int(here.sum()), float(p.probability[here].mean()), means[-1], float(p.rate_bps[here].std()),
+            [int(g), int(here.sum()), float(p.probability[here].mean()), float(p.rate_bps[here].mean()), float(own[here].std()),
              float(p.leverage[known].mean()) if known.any() else None, float(p.cap_amt[here].sum()), float(np.nansum(p.expected_loss_amt[here])), float(p.approved[here].mean())]
         )  # fmt: skip
     money = "money"
@@ -80,10 +86,10 @@ def prices(m: Material) -> Section:
     )
     edges = np.unique(np.quantile(p.probability, np.linspace(0, 1, BINS + 1)[1:-1]))
     place = np.searchsorted(edges, p.probability, side="left")
-    inside, whole = 0.0, float(p.rate_bps.var())
+    inside, whole = 0.0, float(own.var())
     spreads = []
     for b in np.unique(place):
-        r = p.rate_bps[place == b]
+        r = own[place == b]
         inside += float(r.var()) * len(r) / len(place)
         spreads.append(float(np.subtract(*np.quantile(r, [0.9, 0.1]))))
     section.figures += [
@@ -98,7 +104,7 @@ def prices(m: Material) -> Section:
         if not better.any() or not worse.any():
             cliffs.append([k + 1, float(edge), int(better.sum()), int(worse.sum()), None, None])
             continue
-        jump = float(p.rate_bps[worse].mean() - p.rate_bps[better].mean())
+        jump = float(own[worse].mean() - own[better].mean())
         caps = [
             float(np.nanmean(p.leverage[x]))
             if bool(np.isfinite(p.leverage[x]).any())
@@ -126,26 +132,64 @@ def prices(m: Material) -> Section:
             h,
         )
     )
-    for k in range(1, len(means)):
-        if (
-            rows[k][1]
-            and rows[k - 1][1]
-            and means[k] < means[k - 1] - 0.5
-            and rows[k][0] <= m.grades
-        ):
+    steps = []
+    for k in range(1, len(rows)):
+        step, test = grade_step(p, int(rows[k - 1][0]), int(rows[k][0]))
+        steps.append([f"{rows[k - 1][0]} → {rows[k][0]}", step, test.p_value])
+        certain = test.p_value is None or test.p_value < LEVEL
+        if step is not None and step < -LEAST_STEP_BPS and certain:
             section.findings.append(
                 Finding(
                     "price_order",
                     3,
                     Text(
-                        f"Grade {rows[k][0]} pays {means[k]:.0f} bps on average, the better grade {rows[k - 1][0]} pays {means[k - 1]:.0f}.",
-                        f"{rows[k][0]} 级平均利率 {means[k]:.0f} 基点，低于更优的 {rows[k - 1][0]} 级 {means[k - 1]:.0f} 基点。",
+                        f"Grade {rows[k][0]} pays {-step:.1f} bps less than the better grade {rows[k - 1][0]} on the same night.",
+                        f"同一日内 {rows[k][0]} 级平均利率比更优的 {rows[k - 1][0]} 级低 {-step:.1f} 基点。",
                     ),
                     "risk",
-                    "prices.grades",
-                    (means[k - 1] - means[k])
-                    / 1e4
-                    * float(np.nansum(p.exposure_amt[p.grade == rows[k][0]])),
+                    "prices.steps",
+                    -step / 1e4 * float(np.nansum(p.exposure_amt[p.grade == rows[k][0]])),
                 )
             )
+    if steps:
+        section.tables.append(
+            table(
+                "steps",
+                "Mean rate of a grade less the better one's, night by night",
+                "同一日内相邻等级的平均利率差",
+                [
+                    column("step", "Grades", "等级", "text"),
+                    column("rate", "step of the rate", "利率差", "bps"),
+                    column(
+                        "p", "p that it is not below zero, one-sided", "p（单侧，不低于零）", "p"
+                    ),
+                ],
+                steps,
+                grade_step,
+                h,
+            )
+        )
     return section
+
+
+def grade_step(p: Prices, better: int, worse: int) -> tuple[float | None, Test]:
+    """Mean over nights of a grade's mean rate less the better one's, and a one-sided t-test on it.
+
+    Small p-values say that the worse grade pays less. None where no night has both.
+    """
+    null = "the worse grade does not pay less"
+    found = []
+    for night in np.unique(p.night):
+        here = p.night == night
+        one, two = p.rate_bps[here & (p.grade == better)], p.rate_bps[here & (p.grade == worse)]
+        if len(one) and len(two):
+            found.append(float(two.mean() - one.mean()))
+    if not found:
+        return None, Test(None, None, "one-sided", null)
+    mean = float(np.mean(found))
+    if len(found) < LEAST_NIGHTS or float(np.std(found)) == 0:
+        return mean, Test(None, None, "one-sided", null)
+    test = stats.ttest_1samp(found, 0.0, alternative="less")
+    return mean, Test(
+        float(test.statistic), float(test.pvalue), "one-sided", null, df=len(found) - 1
+    )

@@ -25,8 +25,8 @@ def soundness(m: Material) -> Section:
         "soundness",
         Text("Conceptual soundness", "概念合理性"),
         Text(
-            "The score is a sum of functions of one or two features, each of which can be read. Below, each feature's mean effect on the log-odds over the validation cases, all other features as they are. A feature whose ranking turned round between development and validation may have been fed with the wrong sign; p-values are two-sided, Holm's over all features.",
-            "评分为一元或二元函数之和，每项均可阅读。下图为各特征对对数几率的平均影响（其他特征不变）。若某特征在开发与验证之间排序反转，可能符号有误；p 为双侧，对全部特征作 Holm 校正。",
+            "The score is a sum of functions of one or two features, each of which can be read. Below, each feature's mean effect on the log-odds over the validation cases, all other features as they are. A feature whose ranking turned round between development and validation may have been fed with the wrong sign; ranks are taken within periods where time is known, p-values are two-sided, Holm's over all features.",
+            "评分为一元或二元函数之和，每项均可阅读。下图为各特征对对数几率的平均影响（其他特征不变）。若某特征在开发与验证之间排序反转，可能符号有误；已知时间时按期内排序，p 为双侧，对全部特征作 Holm 校正。",
         ),
     )
     rows, before, after = [], [], []
@@ -35,7 +35,11 @@ def soundness(m: Material) -> Section:
         for sample, p_values in ((d, before), (v, after)):
             x = sample.features[:, k]
             known = ~np.isnan(x)
-            found = dis.somers_d(x[known], sample.label[known]) if known.any() else None
+            ranked = x[known]
+            if sample.period is not None and known.any():
+                # within periods: a feature of the market alone ranks no client
+                ranked = dis.period_ranks(ranked, sample.period[known])
+            found = dis.somers_d(ranked, sample.label[known]) if known.any() else None
             signs.append(None if found is None or feature.is_category else found.value)
             p = None
             if (
@@ -122,10 +126,11 @@ def _shapes(m: Material) -> list[Chart]:
     return [
         Chart(
             f"shape_{m.features[k].name}",
-            "steps",
+            "bars" if m.features[k].is_category else "steps",
             m.features[k].text,
             (Text("value", "取值"), Text("log-odds", "对数几率")),
             [(m.features[k].text, at.tolist(), effect.tolist())],
+            tuple(map(m.features[k].level, at.tolist())) if m.features[k].is_category else (),
         )
         for spread, k, at, effect in found[:SHAPES]
         if spread > 0

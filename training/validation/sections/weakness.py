@@ -30,7 +30,7 @@ def slices(m: Material) -> Iterator[tuple[str, str, BoolArray]]:
         missing = np.isnan(here)
         if feature.is_category:
             for level in np.unique(here[~missing]):
-                yield feature.name, f"level {level:g}", here == level
+                yield feature.name, feature.level(level), here == level
         else:
             edges = sta.cells_of(before, SLICES)
             place = np.searchsorted(edges, here, side="left")
@@ -56,15 +56,17 @@ def weak_spots(m: Material) -> Section:
         "weak_spots",
         Text("Weak spots", "薄弱环节"),
         Text(
-            f"Events over expected in every slice of every feature with at least {LEAST_EVENTS} expected events, the {SHOWN} farthest from 1. p is two-sided; q (Benjamini-Hochberg) and Holm's p count all slices.",
-            f"各特征每个分层（预期事件不少于 {LEAST_EVENTS}）的实际与预期之比，列出偏离最大的 {SHOWN} 个。p 为双侧；q（Benjamini-Hochberg）与 Holm p 计入全部分层。",
+            f"Events over expected in every slice of every feature with at least {LEAST_EVENTS} expected events, the {SHOWN} farthest from 1. p is two-sided, over periods where there are at least four; q (Benjamini-Hochberg) and Holm's p count all slices.",
+            f"各特征每个分层（预期事件不少于 {LEAST_EVENTS}）的实际与预期之比，列出偏离最大的 {SHOWN} 个。p 为双侧（有四期及以上时按期计算）；q（Benjamini-Hochberg）与 Holm p 计入全部分层。",
         ),
     )
     found = []
     for name, part, rows in slices(m):
         if float(v.probability[rows].sum()) < LEAST_EVENTS or rows.all():
             continue
-        ratio, test = cal.observed_to_expected(v.probability[rows], v.label[rows])
+        ratio, test = cal.observed_to_expected(
+            v.probability[rows], v.label[rows], None if v.period is None else v.period[rows]
+        )
         inside = dis.auc_delong(v.score[rows], v.label[rows]).value
         found.append((name, part, int(rows.sum()), ratio, test, inside))
     if not found:
@@ -224,7 +226,9 @@ def resilience(m: Material) -> Section:
         low, high = np.nanquantile(x, [TAIL, 1 - TAIL])
         for name, part in ((f"<= {low:.6g}", x <= low), (f">= {high:.6g}", x >= high)):
             own = dis.auc_delong(v.score[part], v.label[part])
-            ratio, test = cal.observed_to_expected(v.probability[part], v.label[part])
+            ratio, test = cal.observed_to_expected(
+                v.probability[part], v.label[part], None if v.period is None else v.period[part]
+            )
             if own.value is not None and not part.all():
                 rows.append(
                     [
