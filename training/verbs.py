@@ -63,12 +63,17 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     text = "measure against what you would use instead"
     example = "gearline bench explain --json"
     add = verb(verbs, "bench", "training.bench:run_bench", text, example, seed=True).add_argument
-    add("name", metavar="NAME", help="accuracy, explain, features or truth")
+    add("name", metavar="NAME", help="accuracy, explain, features, stress or truth")
     add("--rows", type=int, default=200_000, help="rows to explain (default 200000)")
     add("--features", type=int, default=60, help="features of the model (default 60)")
-    add("--data", type=Path, metavar="DIR", help="accuracy: folder of the credit sets")
+    add(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="accuracy: folder of the credit sets; stress: a lake",
+    )
     add("--trades", type=int, help="features: trades of the lake made (default 5000000)")
-    text = "clients (features: 1 to 100 trades; truth: 300 a book)"
+    text = "clients (features: 1 to 100 trades; stress: 1000000; truth: 300 a book)"
     add("--clients", type=int, help=text)
     add("--minutes", type=float, help="accuracy, features: about how long it may take")
     add("--markets", type=int, default=200, help="truth: generated markets (default 200)")

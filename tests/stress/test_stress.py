@@ -162,12 +162,10 @@ def test_a_scenario_file_is_read_and_a_wrong_one_refused(tmp_path):
     path.write_text("shock_ratio: -0.15\nlock_sessions: 1\nsessions: 5\n")
     assert read_scenario(str(path)) == Scenario("mine", -0.15, lock_sessions=1, sessions=5)
     path.write_text("shock: -0.15\n")
-    with pytest.raises(
-        InputError, match="mine.yaml is no scenario: .*it may say name, shock_ratio"
-    ):
+    with pytest.raises(InputError, match=r"mine\.yaml is no scenario: .*may say name"):
         read_scenario(str(path))
     path.write_text("shock_ratio: -2\n")
-    with pytest.raises(InputError, match="shock_ratio is -2; it lies in -0.99 to 10"):
+    with pytest.raises(InputError, match=r"shock_ratio is -2; it lies in -0\.99 to 10"):
         read_scenario(str(path))
     with pytest.raises(InputError, match="there is no scenario 'worst'; there are: zero, mild"):
         read_scenario("worst")

@@ -16,7 +16,7 @@ from data_contracts.errors import InputError
 Stages = Callable[[str, int, int], None]
 Answer = tuple[int, dict[str, Any], str]
 
-BENCHMARKS: Final = ("accuracy", "explain", "features", "truth")
+BENCHMARKS: Final = ("accuracy", "explain", "features", "stress", "truth")
 """Modules of this package that are benchmarks."""
 
 
