@@ -63,10 +63,12 @@ def test_a_planted_fault_becomes_a_finding_of_its_severity(fault, rule, least):
 
 def test_the_drifted_segment_is_named_and_the_leaking_feature_too():
     segment = build_document(books.book(3, "segment"))
-    assert any("x0" in f["text"]["en"] for f in segment["findings"] if f["rule"] == "weak_spot")
+    assert any(
+        "feature 0" in f["text"]["en"] for f in segment["findings"] if f["rule"] == "weak_spot"
+    )
     leak = build_document(books.book(3, "leak"))
     [found] = [f for f in leak["findings"] if f["rule"] == "leakage"]
-    assert "x5" in found["text"]["en"]
+    assert "feature 5" in found["text"]["en"]
 
 
 @pytest.mark.long
@@ -154,7 +156,7 @@ def test_a_report_reads_back_with_its_signature_and_a_changed_one_is_refused(cle
     assert again == seal
     assert load_key(tmp_path / "keys" / "validation.key").sign(b"x") == key.sign(b"x")
     path = tmp_path / "report.json"
-    path.write_bytes(path.read_bytes().replace(b'"grade": 1', b'"grade": 2', 1))
+    path.write_bytes(path.read_bytes().replace(b'"as_of": "2026', b'"as_of": "2025', 1))
     with pytest.raises(InputError, match="was changed after it was signed"):
         read_signed(tmp_path)
     other = tmp_path / "other"
@@ -217,6 +219,20 @@ def test_what_is_undefined_is_shown_as_a_dash_and_small_p_values_as_powers():
     assert shown(0.0213, "p", "en") == "0.0213"
     assert shown({"en": "yes", "zh": "是"}, "text", "zh") == "是"
     assert Figure("k", None, np.float64("nan"), "f", "0").as_dict()["value"] is None
+
+
+def test_every_convention_is_also_there_in_chinese(clean):
+    from training.validation.conventions import in_chinese
+
+    known = {"AUC", "PD", "PSI", "CV", ""}
+    for section in clean["sections"]:
+        for f in section["figures"]:
+            for text in (
+                () if f["test"] is None else (f["test"]["convention"], f["test"]["detectable_unit"])
+            ):
+                assert text in known or any("\u4e00" <= c <= "\u9fff" for c in in_chinese(text)), (
+                    text
+                )
 
 
 def test_a_category_is_drawn_as_bars_with_its_levels():

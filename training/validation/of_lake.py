@@ -46,12 +46,19 @@ class _Lake:
     split: Split
 
 
-def _floats(values: IntArray) -> FloatArray:
-    return np.where(values == NULL, np.nan, values.astype(np.float64))
+def _ones(bundle: Bundle) -> FloatArray:
+    """How many quanta make one, by feature."""
+    return np.array([float(f["one"]) for f in bundle.features["features"]])
 
 
-def _integers(values: FloatArray) -> IntArray:
-    return np.where(np.isnan(values), NULL, np.rint(np.nan_to_num(values))).astype(np.int64)
+def _floats(values: IntArray, one: FloatArray) -> FloatArray:
+    """Quantised features in their declared units, NaN for missing."""
+    return np.where(values == NULL, np.nan, values / one)
+
+
+def _integers(values: FloatArray, one: FloatArray) -> IntArray:
+    """Back to quanta: the nearest, so exact for what came from them."""
+    return np.where(np.isnan(values), NULL, np.rint(np.nan_to_num(values * one))).astype(np.int64)
 
 
 def _split(bundle: Bundle, panel: PricePanel, lake: Path) -> Split:
@@ -101,7 +108,7 @@ def _cases(sample: Sample, bundle: Bundle, panel: PricePanel, split: Split) -> t
     return (
         Cases(
             score / LOG_ODDS_ONE, pd / PROB_ONE, label[known], np.asarray(grade, dtype=np.int64),
-            _floats(taken.values), year, taken.cluster,
+            _floats(taken.values, _ones(bundle)), year, taken.cluster,
         ),
         known,
     )  # fmt: skip
@@ -304,8 +311,10 @@ def material_of_lake(arguments: argparse.Namespace, stages: Stages) -> Material:
     )  # fmt: skip
     stages("benchmark", 1, 1)
 
+    ones = _ones(bundle)
+
     def rescore(x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        score = bundle.head.score(_integers(x))
+        score = bundle.head.score(_integers(x, ones))
         pd = (
             bundle.calibration.of_score(score)[0]
             if split.horizon == YEAR_SESSIONS
@@ -314,7 +323,7 @@ def material_of_lake(arguments: argparse.Namespace, stages: Stages) -> Material:
         return score / LOG_ODDS_ONE, pd / PROB_ONE
 
     def explain(x: FloatArray) -> tuple[FloatArray, float, FloatArray]:
-        score, phi = bundle.head.score_and_attributions(_integers(x))
+        score, phi = bundle.head.score_and_attributions(_integers(x, ones))
         return score / LOG_ODDS_ONE, bundle.head.base_attribution / LOG_ODDS_ONE, phi / LOG_ODDS_ONE
 
     prices = None if decisions is None else _prices(decisions, bundle, info.currency)

@@ -20,6 +20,7 @@ from data_contracts.lake import write_atomically
 from training.report.formats import DASH, is_null, number, percent
 from training.report.svg import BLUE, GRID, LIGHT_BLUE, MUTED, ORANGE, Canvas, clean, fitted
 from training.report.texts import Language, Text
+from training.validation.conventions import in_chinese
 
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -230,6 +231,7 @@ def _page(document: Mapping[str, Any], seal: Mapping[str, str], language: Langua
         t=lambda en, zh: zh if language == "zh" else en,
         show=lambda value, unit="number": shown(value, unit, language),
         charts=charts,
+        convention=in_chinese if language == "zh" else str,
         titles={
             **{s["key"]: s["title"][language] for s in document["sections"]},
             "findings": "发现" if language == "zh" else "Findings",

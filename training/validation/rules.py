@@ -60,8 +60,8 @@ RULES: Final[dict[str, Rule]] = {
     ),
     "discrimination": Rule(
         Text(
-            f"AUC on grades fell by more than {AUC_DROP} since initial validation with p < {LEVEL}.",
-            f"等级 AUC 较初次验证下降超过 {AUC_DROP} 且 p < {LEVEL}。",
+            f"AUC on grades fell by more than {AUC_DROP} since initial validation with p < {LEVEL}, by the ECB's one-sided test and by the two-sided one that takes both as estimates.",
+            f"等级 AUC 较初次验证下降超过 {AUC_DROP}，且欧洲央行单侧检验与两者均视为估计的双侧检验 p 均 < {LEVEL}。",
         ),
         "3",
     ),

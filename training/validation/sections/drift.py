@@ -56,7 +56,7 @@ def stability(m: Material) -> Section:
         found.append(sta.psi(sta.counts_in(x, edges), sta.counts_in(y, edges)))
     q = false_discovery([p.test.p_value for p in found])
     rows = [
-        [f.name, p.value, p.expected_by_chance, p.test.p_value, q[k], p.test.detectable]
+        [f.text, p.value, p.expected_by_chance, p.test.p_value, q[k], p.test.detectable]
         for k, (f, p) in enumerate(zip(m.features, found, strict=True))
     ]
     section.tables.append(
@@ -84,8 +84,8 @@ def stability(m: Material) -> Section:
                     "drift",
                     2,
                     Text(
-                        f"Feature {feature.name} has shifted: CSI {p.value:.2f}.",
-                        f"特征 {feature.name} 已偏移：CSI {p.value:.2f}。",
+                        f"Feature {feature.text.en} has shifted: CSI {p.value:.2f}.",
+                        f"特征 {feature.text.zh} 已偏移：CSI {p.value:.2f}。",
                     ),
                     "data",
                     "stability.features",

@@ -93,7 +93,7 @@ def data(m: Material) -> Section:
     )  # fmt: skip
     missing = [
         [
-            f.name,
+            f.text,
             float(np.isnan(d.features[:, k]).mean()) if len(d) else None,
             float(np.isnan(v.features[:, k]).mean()),
         ]

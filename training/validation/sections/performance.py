@@ -66,8 +66,22 @@ def discrimination(m: Material) -> Section:
                 test=change,
             )
         )
+        # the ECB's p takes the initial AUC for a constant; a finding also allows for its own error
+        both = dis.auc_unpaired((m.initial.grade, m.initial.label), (v.grade, v.label))
+        section.figures.append(
+            figure(
+                "auc_initial_current_both",
+                "AUC of the grades, initial less current, both estimated",
+                "等级 AUC 初始减当前（两者均为估计）",
+                None if current is None else initial.value - current,
+                dis.auc_unpaired,
+                h,
+                test=both,
+            )
+        )
         if (
             significant(change, LEVEL)
+            and significant(both, LEVEL)
             and current is not None
             and initial.value - current > AUC_DROP
         ):
@@ -121,7 +135,7 @@ def discrimination(m: Material) -> Section:
         x = v.features[:, k]
         known = ~np.isnan(x)
         single = dis.auc_delong(x[known], v.label[known])
-        rows.append([feature.name, int(known.sum()), single.value, single.low, single.high])
+        rows.append([feature.text, int(known.sum()), single.value, single.low, single.high])
         if feature.is_category or single.value is None or single.low is None or single.high is None:
             continue
         if single.low > IMPLAUSIBLE_AUC or single.high < 1 - IMPLAUSIBLE_AUC:
@@ -130,8 +144,8 @@ def discrimination(m: Material) -> Section:
                     "leakage",
                     4,
                     Text(
-                        f"Feature {feature.name} alone has an AUC of {single.value:.3f}: it probably knows the outcome.",
-                        f"特征 {feature.name} 单独的 AUC 为 {single.value:.3f}，很可能已包含结果信息。",
+                        f"Feature {feature.text.en} alone has an AUC of {single.value:.3f}: it probably knows the outcome.",
+                        f"特征 {feature.text.zh} 单独的 AUC 为 {single.value:.3f}，很可能已包含结果信息。",
                     ),
                     "data",
                     "discrimination.features",
@@ -268,7 +282,9 @@ def calibration(m: Material) -> Section:
         _years(m, section)
     order = np.argsort(v.probability, kind="stable")
     fit = sco.isotonic(v.probability, v.label)
-    keep = order[np.unique(np.linspace(0, len(order) - 1, 160).astype(int))]
+    # the last few forecasts stand for a case or two each, and would set the picture's scale
+    most = max(1, int(len(order) * 0.99))
+    keep = order[np.unique(np.linspace(0, most - 1, 160).astype(int))]
     section.charts.append(
         Chart(
             "reliability",
@@ -279,8 +295,8 @@ def calibration(m: Material) -> Section:
                 (Text("model", "模型"), v.probability[keep].tolist(), fit[keep].tolist()),
                 (
                     Text("right", "完全校准"),
-                    [0.0, float(v.probability.max())],
-                    [0.0, float(v.probability.max())],
+                    [0.0, float(v.probability[keep].max())],
+                    [0.0, float(v.probability[keep].max())],
                 ),
             ],
         )

@@ -170,7 +170,7 @@ def explanation(m: Material) -> Section:
                 column("adverse", "cases where it is adverse", "不利样本占比", "ratio"),
             ],
             [
-                [m.features[k].name, float(np.abs(phi[:, k]).mean()), float((phi[:, k] > 0).mean())]
+                [m.features[k].text, float(np.abs(phi[:, k]).mean()), float((phi[:, k] > 0).mean())]
                 for k in order
             ],
             explanation,

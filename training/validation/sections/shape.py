@@ -52,7 +52,7 @@ def soundness(m: Material) -> Section:
 
                 p = float(2 * ndtr(-abs(found.value) / np.sqrt(found.variance)))
             p_values.append(p)
-        rows.append([feature.name, feature.direction, signs[0], signs[1]])
+        rows.append([feature.text, feature.direction, signs[0], signs[1]])
     one, two = family_wise(before), family_wise(after)
     for k, row in enumerate(rows):
         a, b, p, q = row[2], row[3], one[k], two[k]
@@ -71,8 +71,8 @@ def soundness(m: Material) -> Section:
                     "flipped",
                     3,
                     Text(
-                        f"Feature {row[0]} ranks the other way than in development: Somers' D {a:+.2f}, now {b:+.2f}.",
-                        f"特征 {row[0]} 的排序方向与开发时相反：Somers' D 由 {a:+.2f} 变为 {b:+.2f}。",
+                        f"Feature {row[0].en} ranks the other way than in development: Somers' D {a:+.2f}, now {b:+.2f}.",
+                        f"特征 {row[0].zh} 的排序方向与开发时相反：Somers' D 由 {a:+.2f} 变为 {b:+.2f}。",
                     ),
                     "data",
                     "soundness.signs",

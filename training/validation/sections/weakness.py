@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_contracts.units import BoolArray
-from training.report.texts import Text
+from training.report.texts import Text, same
 from training.validation import calibration as cal
 from training.validation import discrimination as dis
 from training.validation import stability as sta
@@ -23,14 +23,14 @@ NOISES = (0.05, 0.10, 0.20, 0.40)
 TAIL: float = 0.30
 
 
-def slices(m: Material) -> Iterator[tuple[str, str, BoolArray]]:
+def slices(m: Material) -> Iterator[tuple[Text, Text, BoolArray]]:
     """Every slice: quarters of each number (edges of development), levels of each category, missing."""
     for k, feature in enumerate(m.features):
         here, before = m.validation.features[:, k], m.development.features[:, k]
         missing = np.isnan(here)
         if feature.is_category:
             for level in np.unique(here[~missing]):
-                yield feature.name, feature.level(level), here == level
+                yield feature.text, same(feature.level(level)), here == level
         else:
             edges = sta.cells_of(before, SLICES)
             place = np.searchsorted(edges, here, side="left")
@@ -38,15 +38,15 @@ def slices(m: Material) -> Iterator[tuple[str, str, BoolArray]]:
                 low = "" if j == 0 else f"> {edges[j - 1]:.6g}"
                 high = "" if j == len(edges) else f"<= {edges[j]:.6g}"
                 name = " ".join(filter(None, (low, high))) or "all"
-                yield feature.name, name, (place == j) & ~missing
+                yield feature.text, same(name), (place == j) & ~missing
         if missing.any():
-            yield feature.name, "missing", missing
+            yield feature.text, Text("missing", "缺失"), missing
     if m.validation.period is not None:
         for period in np.unique(m.validation.period):
-            yield "period", str(period), m.validation.period == period
+            yield Text("period", "期间"), same(str(period)), m.validation.period == period
     for attribute, groups in m.protected.items():
         for group in sorted(set(groups.tolist())):
-            yield attribute, group, groups == group
+            yield same(attribute), same(group), groups == group
 
 
 def weak_spots(m: Material) -> Section:
@@ -117,7 +117,7 @@ def weak_spots(m: Material) -> Section:
             h,
         )
     )
-    worst: dict[str, int] = {}
+    worst: dict[Text, int] = {}
     for k in order:
         name, part, _, ratio, _, _ = found[k]
         level = holm[k]
@@ -131,8 +131,8 @@ def weak_spots(m: Material) -> Section:
                 "weak_spot",
                 3,
                 Text(
-                    f"{name} {part}: {ratio:.2f} times the expected events (Holm p = {level:.2g} over {len(found)} slices).",
-                    f"{name} {part}：实际为预期的 {ratio:.2f} 倍（{len(found)} 个分层的 Holm p = {level:.2g}）。",
+                    f"{name.en}, {part.en}: {ratio:.2f} times the expected events (Holm p = {level:.2g} over {len(found)} slices).",
+                    f"{name.zh}，{part.zh}：实际为预期的 {ratio:.2f} 倍（{len(found)} 个分层的 Holm p = {level:.2g}）。",
                 ),
                 "developer",
                 "weak_spots.slices",
@@ -232,7 +232,7 @@ def resilience(m: Material) -> Section:
             if own.value is not None and not part.all():
                 rows.append(
                     [
-                        feature.name,
+                        feature.text,
                         name,
                         int(part.sum()),
                         own.value,
@@ -247,7 +247,7 @@ def resilience(m: Material) -> Section:
             "no number has both outcomes in a tail", "没有数值特征在尾部同时含两类结果"
         )
         return section
-    rows.sort(key=lambda r: (r[3], r[0], r[1]))
+    rows.sort(key=lambda r: (r[3], r[0].en, r[1]))
     section.tables.append(
         table(
             "tails",
