@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_contracts.units import IntArray
+from data_contracts.units import BoolArray, IntArray
 from training.stress.book import StressBook
 from training.stress.kernel import (
     CALLED,
@@ -47,7 +47,18 @@ def walk_vectorised(
     return totals, sold
 
 
-def _block(symbol, shares, own, debt, cures, path, depth, lines, totals, sold):  # type: ignore[no-untyped-def]
+def _block(
+    symbol: IntArray,
+    shares: IntArray,
+    own: IntArray,
+    debt: IntArray,
+    cures: BoolArray,
+    path: PricePath,
+    depth: int,
+    lines: Lines,
+    totals: IntArray,
+    sold: IntArray,
+) -> None:
     n, width = symbol.shape
     left = shares.copy()
     called_at = np.full(n, -1)

@@ -221,7 +221,7 @@ def _newton(
         # a full step may overshoot where the start is far off
         beta = beta + step * min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300))
         if float(np.abs(step).max()) < NEWTON_TOLERANCE:
-            return beta, np.linalg.inv(hessian)
+            return beta, np.asarray(np.linalg.inv(hessian), dtype=np.float64)
     return None
 
 
@@ -240,9 +240,11 @@ def cox(probability: FloatArray, label: IntArray) -> Cox:
     flat = np.ptp(x) == 0
     both = None if flat else _newton(np.column_stack([ones, x]), np.zeros(len(x)), label)
     level = _newton(ones[:, None], x, label)
-    large = None if level is None else (float(level[0][0]), math.sqrt(float(level[1][0, 0])))
+    large, error = (
+        (None, None) if level is None else (float(level[0][0]), math.sqrt(float(level[1][0, 0])))
+    )
     if both is None:
-        return Cox(None, None, None, none, *(large or (None, None)), None)
+        return Cox(None, None, None, none, large, error, None)
     (a, b), covariance = both
     fitted = _log_likelihood(_expit(a + b * x), label)
     lr = 2 * (fitted - _log_likelihood(probability, label))
@@ -253,7 +255,7 @@ def cox(probability: FloatArray, label: IntArray) -> Cox:
         convention="likelihood ratio",
     )  # fmt: skip
     return Cox(
-        float(a), float(b), covariance, joint, *(large or (None, None)),
+        float(a), float(b), covariance, joint, large, error,
         finite(2 * (fitted - constant)),
     )  # fmt: skip
 

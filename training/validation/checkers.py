@@ -251,8 +251,8 @@ def _hosmer_lemeshow(v: Document) -> Checks:
         yield Check(f"grade {k} binomial", tail, cal.binomial(*case).p_value, TAILS)
 
 
-def _jeffreys(v: Document) -> Checks:
-    rows: Any = v if isinstance(v, list) else v["rows"]
+def _jeffreys(v: Any) -> Checks:
+    rows = v if isinstance(v, list) else v["rows"]
     for row in rows:
         case = row["N"], row["D"], row["PD"]
         name = f"N {row['N']} D {row['D']} PD {row['PD']}"

@@ -69,7 +69,7 @@ def accuracy_ratio(score: FloatArray | IntArray, label: IntArray) -> float | Non
         return None
     x, y = curve
     area = float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2)) - 0.5
-    return area / ((1 - label.sum() / len(label)) / 2)
+    return float(area / ((1 - label.sum() / len(label)) / 2))
 
 
 def _entropy(p: FloatArray) -> FloatArray:

@@ -62,7 +62,7 @@ class Cases:
 
     def take(self, chosen: Any) -> Cases:
         """Some of the cases."""
-        parts = {
+        parts: dict[str, Any] = {
             name: None if (column := getattr(self, name)) is None else column[chosen]
             for name in self.__dataclass_fields__
         }

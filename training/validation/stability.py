@@ -93,7 +93,7 @@ def cells_of(reference: FloatArray, bins: int = 10) -> FloatArray:
     return np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])) if len(known) else known
 
 
-def counts_in(values: FloatArray, edges: FloatArray) -> IntArray:
+def counts_in(values: FloatArray, edges: Any) -> IntArray:
     """Cases in each cell of ``cells_of``: below, between and above the edges, then missing."""
     missing = np.isnan(values)
     place = np.where(missing, len(edges) + 1, np.searchsorted(edges, values, side="left"))

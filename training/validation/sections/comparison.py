@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from data_contracts.units import BoolArray, FloatArray
 from training.report.texts import Text, same
 from training.validation import calibration as cal
 from training.validation import discrimination as dis
@@ -104,7 +105,7 @@ def benchmark(m: Material) -> Section:
     holm = family_wise([t.p_value for t in tests])
     cut = len(v) - max(1, len(v) // 5)
 
-    def riskiest(p):  # type: ignore[no-untyped-def]
+    def riskiest(p: FloatArray) -> BoolArray:
         order = np.lexsort((np.arange(len(p)), p))
         chosen = np.zeros(len(p), dtype=bool)
         chosen[order[cut:]] = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from training.report.texts import Text, same
@@ -91,7 +93,7 @@ def data(m: Material) -> Section:
     section.figures.append(
         figure("repeated", "Validation rows whose features also stand in development", "特征与开发样本完全相同的验证行", repeated, data, v.sha256, "count")
     )  # fmt: skip
-    missing = [
+    by_feature: list[list[Any]] = [
         [
             f.text,
             float(np.isnan(d.features[:, k]).mean()) if len(d) else None,
@@ -99,10 +101,10 @@ def data(m: Material) -> Section:
         ]
         for k, f in enumerate(m.features)
     ]
-    if any((r[1] or 0) > 0 or r[2] > 0 for r in missing):
+    if any((r[1] or 0) > 0 or r[2] > 0 for r in by_feature):
         section.tables.append(
             table("missing", "Missing values by feature", "各特征缺失率", [column("feature", "Feature", "特征", "text"), column("before", "development", "开发", "ratio"), column("after", "validation", "验证", "ratio")],
-                  [r for r in missing if (r[1] or 0) > 0 or r[2] > 0], data, v.sha256)
+                  [r for r in by_feature if (r[1] or 0) > 0 or r[2] > 0], data, v.sha256)
         )  # fmt: skip
     section.points += list(m.subject.get("data_points", ()))
     return section

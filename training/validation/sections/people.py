@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from scipy import stats
@@ -209,7 +209,7 @@ def overrides(m: Material) -> Section:
         figure("reviewer", "Favour and reviewer (chi-square)", "有利推翻与审查人（卡方）", by_reviewer.statistic, overrides, h, test=by_reviewer),
     ]  # fmt: skip
     known = o.outcome >= 0
-    rows = []
+    rows: list[list[Any]] = []
     for kind, names in (
         ("side", [("against" if s < 0 else "in favour") for s in o.side]),
         ("reviewer", o.reviewer),

@@ -11,7 +11,7 @@ from training.validation import discrimination as dis
 from training.validation import scores as sco
 from training.validation.document import Chart, Finding, Section
 from training.validation.material import Material
-from training.validation.result import false_discovery
+from training.validation.result import Test, false_discovery
 from training.validation.rules import (
     AUC_DROP,
     CORRELATION,
@@ -350,7 +350,9 @@ def _years(m: Material, section: Section) -> None:
     )
 
 
-def _calibration_findings(m: Material, section: Section, ratio, even, line) -> None:  # type: ignore[no-untyped-def]
+def _calibration_findings(
+    m: Material, section: Section, ratio: float | None, even: Test, line: cal.Cox
+) -> None:
     if ratio is not None and significant(even, LEVEL):
         away = abs(ratio - 1)
         severity = 4 if away > RATIO_SEVERE else 3 if away > RATIO_MAJOR else 2

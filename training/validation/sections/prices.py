@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from scipy import stats
@@ -54,7 +54,7 @@ def prices(m: Material) -> Section:
     )
     by_night = np.bincount(p.night, weights=p.rate_bps) / np.maximum(np.bincount(p.night), 1)
     own = p.rate_bps - by_night[p.night]  # less the night's mean: funding moves all rates together
-    rows = []
+    rows: list[list[Any]] = []
     for g in np.unique(p.grade):
         here = p.grade == g
         known = here & ~np.isnan(p.leverage)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from data_contracts.units import LOG_ODDS_ONE
+from data_contracts.units import LOG_ODDS_ONE, FloatArray
 from models.scorer import FloatTables
 from models.scorer.limits import score_range
 from models.scorer.tables import monotone_violations
@@ -133,7 +133,7 @@ def explanation(m: Material) -> Section:
     rng = np.random.default_rng([m.seed, 5])
     _, _, moved = explain(x + rng.standard_normal(x.shape) * spread * 0.05)
 
-    def leading(parts, count):  # type: ignore[no-untyped-def]
+    def leading(parts: FloatArray, count: int) -> Any:
         return np.argsort(-parts, axis=1, kind="stable")[:, :count]
 
     adverse = phi.max(axis=1) > 0

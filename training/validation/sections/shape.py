@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -29,7 +29,9 @@ def soundness(m: Material) -> Section:
             "评分为一元或二元函数之和，每项均可阅读。下图为各特征对对数几率的平均影响（其他特征不变）。若某特征在开发与验证之间排序反转，可能符号有误；已知时间时按期内排序，p 为双侧，对全部特征作 Holm 校正。",
         ),
     )
-    rows, before, after = [], [], []
+    rows: list[list[Any]] = []
+    before: list[float | None] = []
+    after: list[float | None] = []
     for k, feature in enumerate(m.features):
         signs: list[float | None] = []
         for sample, p_values in ((d, before), (v, after)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -218,7 +219,7 @@ def resilience(m: Material) -> Section:
             f"在各数值特征最低与最高 {TAIL:.0%} 的样本中重算：若群体向该处偏移将呈现的结果。列出 AUC 最低的 {SHOWN} 项。",
         ),
     )
-    rows = []
+    rows: list[list[Any]] = []
     for k, feature in enumerate(m.features):
         x = v.features[:, k]
         if feature.is_category or not bool(np.isfinite(x).any()):
