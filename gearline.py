@@ -107,7 +107,8 @@ def _add_serving_verbs(verbs: Any) -> None:
     text = "what a market move does to the book, and what is decided after it"
     example = "gearline stress out/demo --scenario extreme"
     add = _verb(verbs, "stress", "gearline:run_stress", text, example, seed=True).add_argument
-    add("lake", type=Path, metavar="LAKE", help="the data folder")
+    text = "the data folder, or a CSV of positions: collateral, debt, threshold"
+    add("lake", type=Path, metavar="LAKE", help=text)
     text = "zero, mild, normal, extreme, monte-carlo, reverse, replay:FROM:TO, or a .yaml file"
     add("--scenario", required=True, metavar="S", help=text)
     add("--as-of", help="session, YYYY-MM-DD (default: the last)")
@@ -268,6 +269,12 @@ def run_stress(arguments: argparse.Namespace, stages: Stages) -> Answer:
     from training.stress.scenario import SCENARIOS, price_path, read_scenario
 
     root = arguments.lake
+    if root.is_file():
+        from training.stress.positions import positions_report
+
+        scenario = read_scenario(arguments.scenario)
+        found = positions_report(root, scenario, arguments.seed)
+        return DONE, found, "\n".join(f"{k}: {v}" for k, v in found.items())
     panel = load_panel(root)
     day = parse_day(arguments.as_of, "--as-of") if arguments.as_of else panel.sessions[-1].item()
     t = panel.session_index(np.datetime64(day))

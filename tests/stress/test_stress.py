@@ -51,7 +51,8 @@ def setting(accounts=400, names=30, seed=7, scenario="extreme"):
 def test_the_compiled_engine_equals_numpy_to_the_cent(seed, depth, deadline, scenario):
     book, _, path, cures = setting(120, 12, seed, scenario)
     cash = np.random.default_rng(seed).integers(0, 2_000_000, book.clients)
-    book = replace(book, cash=cash)
+    haircut = np.random.default_rng(seed).integers(500_000, 1_000_001, len(book.haircut))
+    book = replace(book, cash=cash, haircut=haircut)
     lines = LINES._replace(deadline=deadline)
     found = run_path(book, path, depth / kernel.ONE, lines, cures)
     totals, sold = walk_vectorised(book, path, depth, lines, cures)
@@ -176,6 +177,38 @@ def test_a_client_beyond_the_engines_integers_is_refused():
     large = replace(book, owed=np.full(10, 2**62))
     with pytest.raises(InputError, match="more than the engine's integers hold"):
         run_path(large, path, 1.0, LINES, cures)
+
+
+def test_positions_are_liquidated_where_collateral_times_threshold_falls_below_debt(cli, tmp_path):
+    path = tmp_path / "positions.csv"
+    path.write_text(
+        "user,collateral,debt,threshold\na,100,80,8300\nb,100,60,8300\nc,50,0,0.81\nd,100,79.9,0.8\n"
+    )
+    document = cli("stress", path, "--scenario", "zero", "--json").document
+    assert (document["policy"], document["accounts"], document["indebted"]) == ("none", 4, 3)
+    assert document["collateral"] == "350.000000"
+    by = {row["name"]: row for row in document["falls"]}
+    # health factors 1.0375, 1.383 and 1.00125
+    assert [by[f"fall {k}%"]["liquidated"] for k in (0, 5, 20, 30)] == [0, 2, 2, 3]
+    assert by["fall 0%"]["shortfall"] == "0.000000"
+    # at once, at half the price: 100 x 0.5 less than 80 and 79.9, and less 5 % on what is sold
+    assert by["fall 50%"]["shortfalls"] >= 2
+
+
+def test_positions_without_a_column_or_with_a_wrong_threshold_are_refused(cli, tmp_path):
+    path = tmp_path / "positions.csv"
+    path.write_text("collateral,debt\n1,1\n")
+    ran = cli("stress", path, "--scenario", "zero")
+    assert ran.code == gearline.REFUSED
+    assert "has no column 'threshold'" in ran.err
+    path.write_text("collateral,debt,threshold\n1,1,-3\n")
+    assert "negative value" in cli("stress", path, "--scenario", "zero").err
+
+
+def test_no_pack_none_decides_on_anybody(cli):
+    ran = cli("policy", "show", "none", "--on", "2020-01-02")
+    assert ran.code == gearline.REFUSED
+    assert "none" in ran.err
 
 
 @pytest.mark.long

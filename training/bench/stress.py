@@ -54,8 +54,9 @@ def made_book(accounts: int, names: int, seed: int) -> tuple[StressBook, Names]:
     value = np.add.reduceat(price[symbol] * shares // 100, pointer[:-1])
     owed = (value / rng.uniform(1.2, 3.0, accounts)).astype(np.int64)
     book = StressBook(
-        (), pointer, symbol, shares, np.zeros(accounts, np.int64), owed, np.arange(accounts)
-    )
+        (), pointer, symbol, shares, np.zeros(accounts, np.int64), owed, np.arange(accounts),
+        np.full(names, kernel.ONE),
+    )  # fmt: skip
     return book, Names(price, rng.uniform(0.6, 1.6, names), rng.uniform(0.01, 0.03, names))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_contracts.units import NULL, BoolArray, FloatArray, IntArray
+from data_contracts.units import NULL, RATIO_ONE, BoolArray, FloatArray, IntArray
 from features.book import BookAsOf
 from features.panel import PricePanel
 from training.stress.scenario import Names
@@ -25,6 +25,7 @@ class StressBook:
     pointer : (clients + 1,); symbol, shares : holdings by client, largest value first
     cash, owed : minor units; cash below zero is owed
     group : (clients,), number of the client's related group; a client of none is its own
+    haircut : (names,), share of a name's value that the lines count, 1e-6
     """
 
     client_ids: tuple[str, ...]
@@ -34,6 +35,7 @@ class StressBook:
     cash: IntArray
     owed: IntArray
     group: IntArray
+    haircut: IntArray
 
     @property
     def clients(self) -> int:
@@ -52,6 +54,7 @@ class StressBook:
             self.cash[chosen],
             self.owed[chosen],
             self.group[chosen],
+            self.haircut,
         )
 
 
@@ -89,6 +92,7 @@ def book_of(views: Sequence[BookAsOf], price: IntArray) -> StressBook:
         np.concatenate(cash).astype(np.int64),
         np.concatenate(owed).astype(np.int64),
         group.astype(np.int64),
+        np.full(len(price), RATIO_ONE, dtype=np.int64),
     )
 
 

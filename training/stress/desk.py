@@ -86,7 +86,7 @@ def run_path(
         for first, last in part:
             kernel.walk(
                 first, last, book.pointer, book.symbol, book.shares, book.cash, book.owed, cures,
-                path.price, path.open_to_sale, depth, lines, totals, sold, left,
+                path.price, path.open_to_sale, book.haircut, depth, lines, totals, sold, left,
             )  # fmt: skip
         return totals, sold
 
@@ -169,7 +169,7 @@ def group_losses(
         totals = np.zeros(kernel.TOTALS, dtype=np.int64)
         kernel.walk(
             i, i + 1, book.pointer, book.symbol, book.shares, book.cash, book.owed, cures,
-            path.price, path.open_to_sale, depth, lines, totals, sold, left,
+            path.price, path.open_to_sale, book.haircut, depth, lines, totals, sold, left,
         )  # fmt: skip
         out[book.group[i]] += totals[kernel.SHORTFALL_AMT]
     return out

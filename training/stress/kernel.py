@@ -40,6 +40,7 @@ def walk(
     cures: IntArray,
     price: IntArray,
     open_to_sale: IntArray,
+    haircut: IntArray,
     depth: int,
     lines: Lines,
     totals: IntArray,
@@ -54,6 +55,7 @@ def walk(
     symbol, shares : holdings, in the order they are sold in
     cures : (accounts,), 1 for clients who pay up at the deadline
     price : (sessions, names); open_to_sale : the same shape, 0 where no sale is possible
+    haircut : (names,), share of a name's value that the lines count, 1e-6; losses count all of it
     depth : share of a holding that one session takes, 1e-6
     totals : (TOTALS,); sold : (sessions, names), shares; left : scratch for one account
     """
@@ -67,15 +69,16 @@ def walk(
             left[h - start] = shares[h]
         own = cash[i]
         called_at, was_called, was_forced, forcing = -1, 0, 0, 0
-        assets = 0
         for t in range(sessions):
-            assets = own
+            # counted: what the lines see, cash and holdings after their haircuts
+            counted = own
             for h in range(start, end):
-                assets += price[t, symbol[h]] * left[h - start] // 100
+                name = symbol[h]
+                worth = price[t, name] * left[h - start] // 100
+                counted += worth if haircut[name] == ONE else worth * haircut[name] // ONE
             if debt <= 0:
                 break
-            below_call = assets * ONE < debt * lines.call
-            if not below_call:
+            if counted * ONE >= debt * lines.call:
                 called_at, forcing = -1, 0
                 continue
             if called_at < 0:
@@ -83,32 +86,31 @@ def walk(
             late = t - called_at >= lines.deadline
             if late and cures[i] == 1 and forcing == 0:
                 # pays in cash what lifts the ratio to the target
-                paid = (debt * lines.target - assets * ONE) // lines.target + 1
-                paid = min(max(paid, 0), debt)
-                debt -= paid
+                paid = (debt * lines.target - counted * ONE) // lines.target + 1
+                debt -= min(max(paid, 0), debt)
                 totals[CURED] += 1
                 called_at = -1
                 continue
-            if late or assets * ONE < debt * lines.force:
+            if late or counted * ONE < debt * lines.force:
                 forcing = 1
             if forcing == 0:
                 continue
             used = min(own, debt)
             own -= used
             debt -= used
-            assets -= used
-            # (assets - x) / (debt - x (1 - cost)) = target
-            slope = lines.target * (ONE - lines.cost) // ONE - ONE
-            need = (debt * lines.target - assets * ONE) // slope + 1
+            counted -= used
             for h in range(start, end):
-                if need <= 0 or debt <= 0:
-                    break
                 name = symbol[h]
-                if open_to_sale[t, name] == 0 or price[t, name] <= 0:
+                # (counted - haircut x) / (debt - x (1 - cost)) = target
+                slope = lines.target * (ONE - lines.cost) // ONE - haircut[name]
+                lacking = debt * lines.target - counted * ONE
+                if lacking < 0 or debt <= 0:
+                    break
+                if open_to_sale[t, name] == 0 or price[t, name] <= 0 or slope <= 0:
                     continue
-                most = min(left[h - start], shares[h] * depth // ONE)
+                need = lacking // slope + 1
                 wanted = (need * 100 + price[t, name] - 1) // price[t, name]
-                quantity = min(most, wanted)
+                quantity = min(min(left[h - start], shares[h] * depth // ONE), wanted)
                 if quantity <= 0:
                     continue
                 was_forced = 1
@@ -117,14 +119,11 @@ def walk(
                 left[h - start] -= quantity
                 sold[t, name] += quantity
                 totals[SOLD_AMT] += worth
-                need -= worth
-                assets -= worth
-                if proceeds > debt:
-                    own += proceeds - debt
-                    assets += proceeds - debt
-                    debt = 0
-                else:
-                    debt -= proceeds
+                counted -= worth if haircut[name] == ONE else worth * haircut[name] // ONE
+                over = max(proceeds - debt, 0)
+                own += over
+                counted += over
+                debt -= proceeds - over
         totals[CALLED] += was_called
         totals[FORCED] += was_forced
         if debt > 0:

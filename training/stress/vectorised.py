@@ -42,7 +42,7 @@ def walk_vectorised(
         symbol[row, column], shares[row, column] = book.symbol[inside], book.shares[inside]
         _block(
             symbol, shares, book.cash[first:last].copy(), book.owed[first:last].copy(),
-            cures[first:last] == 1, path, depth, lines, totals, sold,
+            cures[first:last] == 1, path, book.haircut, depth, lines, totals, sold,
         )  # fmt: skip
     return totals, sold
 
@@ -54,6 +54,7 @@ def _block(
     debt: IntArray,
     cures: BoolArray,
     path: PricePath,
+    haircut: IntArray,
     depth: int,
     lines: Lines,
     totals: IntArray,
@@ -63,13 +64,13 @@ def _block(
     left = shares.copy()
     called_at = np.full(n, -1)
     was_called, was_forced, forcing = (np.zeros(n, dtype=bool) for _ in range(3))
-    slope = lines.target * (ONE - lines.cost) // ONE - ONE
+    share = haircut[symbol]
     for t in range(len(path.price)):
         price, is_open = path.price[t], path.open_to_sale[t]
         quote = price[symbol]
-        assets = own + (quote * left // 100).sum(axis=1)
+        counted = own + (quote * left // 100 * share // ONE).sum(axis=1)
         live = debt > 0
-        below = live & (assets * ONE < debt * lines.call)
+        below = live & (counted * ONE < debt * lines.call)
         called_at = np.where(live & ~below, -1, called_at)
         forcing &= below | ~live
         fresh = below & (called_at < 0)
@@ -77,20 +78,23 @@ def _block(
         was_called |= fresh
         late = below & (t - called_at >= lines.deadline)
         pays = late & cures & ~forcing
-        paid = np.clip((debt * lines.target - assets * ONE) // lines.target + 1, 0, debt)
+        paid = np.clip((debt * lines.target - counted * ONE) // lines.target + 1, 0, debt)
         debt = np.where(pays, debt - paid, debt)
         totals[CURED] += int(pays.sum())
         called_at = np.where(pays, -1, called_at)
-        forcing |= below & ~pays & (late | (assets * ONE < debt * lines.force))
+        forcing |= below & ~pays & (late | (counted * ONE < debt * lines.force))
         selling = forcing & below & ~pays
         used = np.where(selling, np.minimum(own, debt), 0)
-        own, debt, assets = own - used, debt - used, assets - used
-        need = np.where(selling, (debt * lines.target - assets * ONE) // slope + 1, 0)
+        own, debt, counted = own - used, debt - used, counted - used
         for h in range(width):
-            q = quote[:, h]
-            can = selling & (need > 0) & (debt > 0) & (is_open[symbol[:, h]] == 1) & (q > 0)
+            q, part = quote[:, h], share[:, h]
+            slope = lines.target * (ONE - lines.cost) // ONE - part
+            lacking = debt * lines.target - counted * ONE
+            selling &= (lacking >= 0) & (debt > 0)
+            can = selling & (is_open[symbol[:, h]] == 1) & (q > 0) & (slope > 0)
+            need = lacking // np.maximum(slope, 1) + 1
             most = np.minimum(left[:, h], shares[:, h] * depth // ONE)
-            wanted = (need * 100 + q - 1) // np.maximum(q, 1)
+            wanted = (np.where(can, need, 0) * 100 + q - 1) // np.maximum(q, 1)
             quantity = np.where(can, np.minimum(most, wanted), 0)
             was_forced |= quantity > 0
             worth = q * quantity // 100
@@ -98,11 +102,10 @@ def _block(
             left[:, h] -= quantity
             np.add.at(sold[t], symbol[:, h], quantity)
             totals[SOLD_AMT] += int(worth.sum())
-            need = need - worth
-            assets = assets - worth
+            counted = counted - worth * part // ONE
             over = np.maximum(proceeds - debt, 0)
-            own, assets = own + over, assets + over
-            debt = np.maximum(debt - proceeds, 0)
+            own, counted = own + over, counted + over
+            debt = debt - (proceeds - over)
     totals[CALLED] += int(was_called.sum())
     totals[FORCED] += int(was_forced.sum())
     assets = own + (path.price[-1][symbol] * left // 100).sum(axis=1)
