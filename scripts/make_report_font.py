@@ -1,6 +1,6 @@
 """Make the report's font: the characters of its Chinese texts, from Noto Sans CJK SC (OFL 1.1).
 
-Needs fonttools and brotli, and Debian's fonts-noto-cjk. Run after a text with a new character:
+Needs fonttools (matplotlib brings it) and Debian's fonts-noto-cjk. Run after a text with a new character:
 ``python scripts/make_report_font.py``; a test names the characters that are missing.
 """
 
@@ -14,7 +14,7 @@ from fontTools.ttLib import TTCollection
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc")
-OUT = ROOT / "training" / "validation" / "fonts" / "GearlineReportSans.woff2"
+OUT = ROOT / "training" / "validation" / "fonts" / "GearlineReportSans.woff"
 FOLDERS = ("training/validation", "training/report", "features", "models", "data_contracts")
 FAMILY = "Gearline Report Sans"
 
@@ -34,7 +34,7 @@ def main() -> int:
         f for f in TTCollection(SOURCE).fonts if f["name"].getDebugName(1) == "Noto Sans CJK SC"
     )
     options = subset.Options()
-    options.flavor = "woff2"
+    options.flavor = "woff"
     options.layout_features = ["kern", "liga", "locl"]
     options.name_IDs = [0, 1, 2, 3, 4, 5, 6, 13, 14]
     options.hinting = False

@@ -35,13 +35,13 @@ def _asset(name: str) -> str:
 
 def font_face() -> str:
     """The style rule of the shipped font subset, embedded; empty where the file is not there."""
-    path = resources.files("training.validation") / "fonts" / "GearlineReportSans.woff2"
+    path = resources.files("training.validation") / "fonts" / "GearlineReportSans.woff"
     if not path.is_file():
         return ""
     data = base64.b64encode(path.read_bytes()).decode()
     return (
         '@font-face{font-family:"Gearline Report Sans";font-display:block;'
-        f'src:url("data:font/woff2;base64,{data}") format("woff2")}}'
+        f'src:url("data:font/woff;base64,{data}") format("woff")}}'
     )
 
 
