@@ -7,14 +7,14 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from data_contracts.errors import InputError
-from data_contracts.lake import decimal_to_int, lake_info, read_table
-from data_contracts.units import LOG_ODDS_ONE, MINOR_PER_UNIT, NULL, PROB_ONE, FloatArray, IntArray
+from data_contracts.lake import lake_info, read_table
+from data_contracts.units import LOG_ODDS_ONE, NULL, PROB_ONE, FloatArray, IntArray
 from features.asof import BookHistory
 from features.panel import PricePanel, load_panel
 from features.sets import feature_set
@@ -24,15 +24,20 @@ from training.labels import YEAR_SESSIONS, load_outcomes
 from training.report.texts import Text, same
 from training.sample import Sample, build_sample
 from training.splits import Split, plan_split
-from training.summary import TIER_ORDER, pool
 from training.validation.challengers import benchmarks
-from training.validation.material import Cases, Feature, Material, Overrides, Prices
+from training.validation.decided import (
+    GRADES,
+    overrides_of,
+    prices_of,
+    protected_groups,
+    served_scores,
+    stored_decisions,
+)
+from training.validation.material import Cases, Feature, Material
 
 Stages = Callable[[str, int, int], None]
-GRADES: Final = 7
 CRASH, CORRECTION = 0.20, 0.10
 """Falls of the market from its highest close within the outcome's window."""
-PROTECTED: Final = ("age_band", "sex", "region")
 
 
 @dataclass(frozen=True)
@@ -163,99 +168,6 @@ def _regimes(panel: PricePanel, sample_session: IntArray, horizon: int) -> dict[
     return {name: rows for name, rows in bands.items() if rows.any()}
 
 
-def _decisions(lake: Path) -> Any:
-    paths = sorted(lake.glob("runs/*/bucket=*/decisions.parquet"))
-    return pool(paths) if paths else None
-
-
-def _protected(lake: Path) -> dict[str, dict[str, str]]:
-    if not (lake / "client_protected").is_dir():
-        return {}
-    table = read_table(
-        lake, "client_protected", columns=["client_id", "known_at", *PROTECTED]
-    ).sort_by("known_at")
-    clients = table["client_id"].to_pylist()
-    return {
-        name: {
-            c: ("unknown" if v is None else str(v))
-            for c, v in zip(clients, table[name].cast("string").to_pylist(), strict=True)
-        }
-        for name in PROTECTED
-    }
-
-
-def _prices(decisions: Any, bundle: Bundle, currency: str) -> Prices:
-    tier = np.array(
-        [TIER_ORDER.index(t) + 1 for t in decisions["tier"].to_pylist()], dtype=np.int64
-    )
-    rated = tier <= GRADES
-    d = decisions.filter(rated)
-
-    def money(name: str) -> FloatArray:
-        return decimal_to_int(d[name]) / MINOR_PER_UNIT
-
-    leverage = np.asarray(d["max_leverage_milli"].fill_null(NULL)).astype(np.int64)
-    return Prices(
-        np.asarray(d["pd_e9"]) / PROB_ONE,
-        tier[rated],
-        np.asarray(d["rate_bps"]).astype(np.float64),
-        np.where(leverage == NULL, np.nan, leverage / 1000),
-        money("max_debt_amt"), money("ead_amt"), money("expected_loss_amt"),
-        np.array(d["outcome"].to_pylist(), dtype=object) == "approve",
-        currency,
-        bundle.tier_edges / PROB_ONE,
-        np.unique(np.array(d["as_of"].to_pylist(), dtype="datetime64[D]"), return_inverse=True)[1],
-    )  # fmt: skip
-
-
-def _overrides(
-    lake: Path, decisions: Any, outcome: dict[tuple[str, Any], int], groups: dict[str, str]
-) -> Overrides | None:
-    if decisions is None or not (lake / "reviews").is_dir():
-        return None
-    acts = read_table(lake, "reviews").to_pylist()
-    known = {
-        i: (c, day, pd / PROB_ONE)
-        for i, c, day, pd in zip(
-            decisions["decision_id"].to_pylist(), decisions["client_id"].to_pylist(),
-            decisions["as_of"].to_pylist(), np.asarray(decisions["pd_e9"]).tolist(), strict=True,
-        )
-    }  # fmt: skip
-    mine = [a for a in acts if a["decision_id"] in known and a["side"] is not None]
-    if not mine:
-        return None
-    about = [known[a["decision_id"]] for a in mine]
-    return Overrides(
-        tuple(str(a["reviewer"]) for a in mine),
-        tuple(str(a["reason"]) for a in mine),
-        np.array([1 if a["side"] == "looser" else -1 for a in mine]),
-        np.array([outcome.get((c, day), -1) for c, day, _ in about]),
-        np.array([pd for *_, pd in about]),
-        tuple(groups.get(c, "unknown") for c, *_ in about),
-        decisions.num_rows,
-    )
-
-
-def _served(
-    decisions: Any, sample: Sample, score: IntArray, names: Any, panel: PricePanel
-) -> tuple[int, int] | None:
-    """Stored scores against those of rebuilt features under the validated tables."""
-    if decisions is None:
-        return None
-    own = {
-        (str(names[c]), panel.sessions[t].item()): int(s)
-        for c, t, s in zip(sample.client, sample.session, score, strict=True)
-    }
-    stored = zip(
-        decisions["client_id"].to_pylist(),
-        decisions["as_of"].to_pylist(),
-        np.asarray(decisions["score"]).tolist(),
-        strict=True,
-    )
-    pairs = [(own[c, day], s) for c, day, s in stored if (c, day) in own]
-    return (len(pairs), sum(a != b for a, b in pairs)) if pairs else None
-
-
 def material_of_lake(arguments: argparse.Namespace, stages: Stages) -> Material:
     """Rebuild the features of the lake's periods and gather what validates the bundle on them."""
     lake: Path = arguments.lake
@@ -292,10 +204,10 @@ def material_of_lake(arguments: argparse.Namespace, stages: Stages) -> Material:
         Feature(f["name"], Text(f["en"], f["zh"]), int(f["direction"]))
         for f in bundle.features["features"]
     )
-    decisions = _decisions(lake)
+    decisions = stored_decisions(lake)
     names, session = outcomes.names, judged.session[known]
     client = [str(names[c]) for c in judged.client[known]]
-    groups = _protected(lake)
+    groups = protected_groups(lake)
     protected = {
         name: np.array([by.get(c, "unknown") for c in client], dtype=object)
         for name, by in groups.items()
@@ -326,7 +238,7 @@ def material_of_lake(arguments: argparse.Namespace, stages: Stages) -> Material:
         score, phi = bundle.head.score_and_attributions(_integers(x, ones))
         return score / LOG_ODDS_ONE, bundle.head.base_attribution / LOG_ODDS_ONE, phi / LOG_ODDS_ONE
 
-    prices = None if decisions is None else _prices(decisions, bundle, info.currency)
+    prices = None if decisions is None else prices_of(decisions, bundle, info.currency)
     exposure = (
         Text("no decisions are stored", "没有已存决定")
         if prices is None
@@ -377,9 +289,9 @@ def material_of_lake(arguments: argparse.Namespace, stages: Stages) -> Material:
         rescore=rescore,
         protected=protected,
         prices=prices,
-        overrides=_overrides(lake, decisions, outcome, groups.get("sex", {})),
+        overrides=overrides_of(lake, decisions, outcome, groups.get("sex", {})),
         migrations=_migrations(judged, bundle, split, rows),
-        served=_served(decisions, testing, bundle.head.score(testing.values), names, panel),
+        served=served_scores(decisions, testing, bundle.head.score(testing.values), names, panel),
         split=apart,
         as_of=arguments.on,
         seed=arguments.seed,

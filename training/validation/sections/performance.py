@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from data_contracts.units import FloatArray, IntArray
 from training.report.texts import Text
 from training.validation import backtests, curves
 from training.validation import calibration as cal
@@ -133,10 +134,12 @@ def discrimination(m: Material) -> Section:
     rows = []
     for k, feature in enumerate(m.features):
         x = v.features[:, k]
+        if feature.is_category:
+            x = _by_event_rate(m.development.features[:, k], m.development.label, x)
         known = ~np.isnan(x)
         single = dis.auc_delong(x[known], v.label[known])
         rows.append([feature.text, int(known.sum()), single.value, single.low, single.high])
-        if feature.is_category or single.value is None or single.low is None or single.high is None:
+        if single.value is None or single.low is None or single.high is None:
             continue
         if single.low > IMPLAUSIBLE_AUC or single.high < 1 - IMPLAUSIBLE_AUC:
             section.findings.append(
@@ -154,8 +157,8 @@ def discrimination(m: Material) -> Section:
     section.tables.append(
         table(
             "features",
-            "Each feature alone (numbers as they are, missing left out)",
-            "各特征单独的区分能力（缺失值除外）",
+            "Each feature alone (numbers as they are, levels by their event rate in development, missing left out)",
+            "各特征单独的区分能力（类别按开发样本事件率排序，缺失值除外）",
             [
                 column("feature", "Feature", "特征", "text"),
                 column("cases", "Cases", "样本数", "count"),
@@ -169,6 +172,14 @@ def discrimination(m: Material) -> Section:
         )
     )
     return section
+
+
+def _by_event_rate(before: FloatArray, label: IntArray, values: FloatArray) -> FloatArray:
+    """Levels as their event rate in development; NaN for levels that it did not have."""
+    out = np.full(len(values), np.nan)
+    for level in np.unique(before[~np.isnan(before)]):
+        out[values == level] = float(label[before == level].mean())
+    return out
 
 
 def calibration(m: Material) -> Section:
