@@ -1,9 +1,7 @@
 """Planted faults become findings, clean books hardly any; the document is whole, signed, comparable."""
 
 import importlib
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,8 @@ from markupsafe import escape
 from scipy import stats
 
 from data_contracts.errors import InputError
+from tests.validation import books
+from training.report.texts import same
 from training.validation.document import DUE_DAYS, Figure, overall_grade
 from training.validation.render import bars_svg, print_pdf, shown, write_pages
 from training.validation.report import build_document, differences
@@ -23,17 +23,6 @@ TESTS_A_BOOK = 12
 """Tests of a clean book that can raise a finding, each at ``LEVEL`` at most: calibration, slope,
 discrimination, flipped, drift of grades and features, weak spots, overfit, two benchmarks, fairness,
 two of overrides."""
-
-
-def _load(name):
-    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-books = _load("books")
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +210,7 @@ def test_what_is_undefined_is_shown_as_a_dash_and_small_p_values_as_powers():
     assert shown(3e-9, "p", "en") == "3e-09"
     assert shown(0.0213, "p", "en") == "0.0213"
     assert shown({"en": "yes", "zh": "是"}, "text", "zh") == "是"
-    assert Figure("k", None, np.float64("nan"), "f", "0").as_dict()["value"] is None
+    assert Figure("k", same("k"), np.float64("nan"), "f", "0").as_dict()["value"] is None
 
 
 def test_every_convention_is_also_there_in_chinese(clean):
