@@ -108,7 +108,8 @@ def test_the_printed_bandwidths_of_mathworks():
     counts = np.array([[10, 8, 15, 9, 10], [11, 9, 13, 9, 8], [0, 10, 10, 11, 10],
                        [0, 0, 9, 11, 11], [0, 0, 0, 11, 10]])  # fmt: skip
     lower, upper = stability.matrix_weighted_bandwidth(counts)
-    assert (round(lower, 4), round(upper, 4)) == (0.3306, 0.6066)
+    assert lower == pytest.approx(0.3306, abs=5e-5)
+    assert upper == pytest.approx(0.6066, abs=5e-5)
 
 
 def test_migration_counts_of_leavers_and_defaults_are_among_the_destinations():

@@ -159,23 +159,62 @@ def linear(
     """
     tile = returns.shape[1]
     for i in range(first, last):
-        for j in range(tile):
-            scratch[j] = equity[i]
-        h, end = pointer[i], pointer[i + 1]
-        # two holdings a pass: half the traffic of the scratch line
-        while h + 1 < end:
-            v, w = value[h], value[h + 1]
-            one, two = returns[symbol[h]], returns[symbol[h + 1]]
+        h, end, own = pointer[i], pointer[i + 1], equity[i]
+        # four holdings a pass; the last pass adds to the loss, so the scratch line is seldom touched
+        for j in range(tile if end - h > 4 or end == h else 0):
+            scratch[j] = own
+        while end - h > 4:
+            p, q, r, s = value[h], value[h + 1], value[h + 2], value[h + 3]
+            a, b = returns[symbol[h]], returns[symbol[h + 1]]
+            c, d = returns[symbol[h + 2]], returns[symbol[h + 3]]
             for j in range(tile):
-                scratch[j] += v * one[j] + w * two[j]
-            h += 2
-        if h < end:
-            v = value[h]
-            one = returns[symbol[h]]
+                scratch[j] += (p * a[j] + q * b[j]) + (r * c[j] + s * d[j])
+            h += 4
+        long = end - pointer[i] > 4
+        if end - h == 4:
+            p, q, r, s = value[h], value[h + 1], value[h + 2], value[h + 3]
+            a, b = returns[symbol[h]], returns[symbol[h + 1]]
+            c, d = returns[symbol[h + 2]], returns[symbol[h + 3]]
+            if long:
+                for j in range(tile):
+                    worth = scratch[j] + ((p * a[j] + q * b[j]) + (r * c[j] + s * d[j]))
+                    loss[j] += max(-worth, 0.0)
+            else:
+                for j in range(tile):
+                    worth = own + ((p * a[j] + q * b[j]) + (r * c[j] + s * d[j]))
+                    loss[j] += max(-worth, 0.0)
+        elif end - h == 3:
+            p, q, r = value[h], value[h + 1], value[h + 2]
+            a, b, c = returns[symbol[h]], returns[symbol[h + 1]], returns[symbol[h + 2]]
+            if long:
+                for j in range(tile):
+                    worth = scratch[j] + ((p * a[j] + q * b[j]) + r * c[j])
+                    loss[j] += max(-worth, 0.0)
+            else:
+                for j in range(tile):
+                    worth = own + ((p * a[j] + q * b[j]) + r * c[j])
+                    loss[j] += max(-worth, 0.0)
+        elif end - h == 2:
+            p, q = value[h], value[h + 1]
+            a, b = returns[symbol[h]], returns[symbol[h + 1]]
+            if long:
+                for j in range(tile):
+                    loss[j] += max(-(scratch[j] + (p * a[j] + q * b[j])), 0.0)
+            else:
+                for j in range(tile):
+                    loss[j] += max(-(own + (p * a[j] + q * b[j])), 0.0)
+        elif end - h == 1:
+            p = value[h]
+            a = returns[symbol[h]]
+            if long:
+                for j in range(tile):
+                    loss[j] += max(-(scratch[j] + p * a[j]), 0.0)
+            else:
+                for j in range(tile):
+                    loss[j] += max(-(own + p * a[j]), 0.0)
+        else:
             for j in range(tile):
-                scratch[j] += v * one[j]
-        for j in range(tile):
-            loss[j] += max(-scratch[j], 0.0)
+                loss[j] += max(-own, 0.0)
 
 
 @compiled
