@@ -216,7 +216,7 @@ def test_what_is_undefined_is_shown_as_a_dash_and_small_p_values_as_powers():
 def test_every_convention_is_also_there_in_chinese(clean):
     from training.validation.conventions import in_chinese
 
-    known = {"AUC", "PD", "PSI", "CV", ""}
+    known = {"AUC", "PD", "PSI", "CV", "KS", ""}
     for section in clean["sections"]:
         for f in section["figures"]:
             for text in (

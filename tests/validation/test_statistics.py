@@ -314,6 +314,17 @@ def test_the_stated_power_is_what_a_simulation_finds():
     assert found == pytest.approx(0.8, abs=0.03)
 
 
+def test_the_shift_that_hosmer_lemeshow_finds_is_found_as_often_as_stated():
+    rng = np.random.default_rng(6)
+    n, pd = np.array([800, 900, 700]), np.array([0.05, 0.1, 0.2])
+    shift = calibration.hosmer_lemeshow(n, np.array([40, 90, 140]), pd).detectable
+    found = 0
+    for _ in range(1500):
+        d = rng.binomial(n, pd * (1 + shift))
+        found += calibration.hosmer_lemeshow(n, d, pd).p_value < 0.05
+    assert found / 1500 == pytest.approx(0.8, abs=0.05)
+
+
 # --- undefined is None ----------------------------------------------------------------------------
 
 

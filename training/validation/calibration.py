@@ -11,7 +11,14 @@ from scipy import stats
 from scipy.special import bdtrc, betainc, betaincinv, chdtrc, ndtr, ndtri
 
 from data_contracts.units import FloatArray, IntArray
-from training.validation.result import ALPHA, POWER, Test, finite
+from training.validation.result import (
+    ALPHA,
+    POWER,
+    Test,
+    detectable_noncentrality,
+    finite,
+    normal_detectable,
+)
 
 NEWTON_STEPS: Final = 100
 NEWTON_TOLERANCE: Final = 1e-12
@@ -154,8 +161,17 @@ def hosmer_lemeshow(
     if df <= 0 or bool(((p <= 0) | (p >= 1)).any()):
         return Test(None, None, "two-sided", null, df=max(df, 0), convention=convention)
     statistic = float(((d - n * p) ** 2 / (n * p * (1 - p))).sum())
+    # PDs all wrong by a factor 1 + f give noncentrality f^2 sum N PD / (1 - PD)
+    shift = math.sqrt(detectable_noncentrality(df) / float((n * p / (1 - p)).sum()))
     return Test(
-        statistic, float(chdtrc(df, statistic)), "two-sided", null, df=df, convention=convention
+        statistic,
+        float(chdtrc(df, statistic)),
+        "two-sided",
+        null,
+        df=df,
+        detectable=shift,
+        detectable_unit="share of every PD",
+        convention=convention,
     )
 
 
@@ -170,7 +186,17 @@ def spiegelhalter(probability: FloatArray, label: IntArray) -> Test:
     if variance <= 0:
         return Test(None, None, "two-sided", null)
     z = float(((label - probability) * slope).sum()) / math.sqrt(variance)
-    return Test(z, float(2 * ndtr(-abs(z))), "two-sided", null)
+    # probabilities all wrong by a factor 1 + f move the sum by f sum p (1 - 2p)
+    lever = abs(float((probability * slope).sum()))
+    shift = normal_detectable(math.sqrt(variance) / lever, "two-sided") if lever > 0 else None
+    return Test(
+        z,
+        float(2 * ndtr(-abs(z))),
+        "two-sided",
+        null,
+        detectable=shift,
+        detectable_unit="share of every PD",
+    )
 
 
 @dataclass(frozen=True)
@@ -250,10 +276,17 @@ def cox(probability: FloatArray, label: IntArray) -> Cox:
     lr = 2 * (fitted - _log_likelihood(probability, label))
     rate = float(label.mean())
     constant = _log_likelihood(np.full(len(label), rate), label)
+    errors = np.sqrt(np.diag(covariance))
     joint = Test(
-        lr, float(chdtrc(2, max(lr, 0.0))), "two-sided", null, df=2,
+        lr,
+        float(chdtrc(2, max(lr, 0.0))),
+        "two-sided",
+        null,
+        df=2,
+        detectable=normal_detectable(float(errors[1]), "two-sided"),
+        detectable_unit="slope",
         convention="likelihood ratio",
-    )  # fmt: skip
+    )
     return Cox(
         float(a), float(b), covariance, joint, large, error,
         finite(2 * (fitted - constant)),

@@ -23,6 +23,8 @@ _CHINESE: Final = tuple(
         (r"chi-square limit", "卡方极限"),
         (r"Welch degrees of freedom over all cases of each sample \(pROC\)", "Welch 自由度，按各样本全部样本数（同 pROC）"),
         (r"share of expected events", "占预期事件"),
+        (r"share of every PD", "占各 PD"),
+        (r"slope", "斜率"),
         (r"\bgreen\b", "绿"), (r"\byellow\b", "黄"), (r"\borange\b", "橙"), (r"\bred\b", "红"),
     )
 )  # fmt: skip

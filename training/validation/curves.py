@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from scipy.special import betainc
+from scipy.special import betainc, ndtri
 
 from data_contracts.units import FloatArray, IntArray
-from training.validation.result import Test, finite
+from training.validation.result import ALPHA, POWER, Test, finite
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ def kolmogorov_smirnov(score: FloatArray | IntArray, label: IntArray) -> Test:
     size = positives * (len(label) - positives) / len(label)
     return Test(
         distance, float(stats.kstwobign.sf(math.sqrt(size) * distance)), "two-sided", null,
+        # at the widest point the difference of two shares has at most half a unit of variance
+        detectable=float((stats.kstwobign.isf(ALPHA) + ndtri(POWER) / 2) / math.sqrt(size)),
+        detectable_unit="KS",
         convention="asymptotic p-value, conservative with ties",
     )  # fmt: skip
 

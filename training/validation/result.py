@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import false_discovery_control
+from scipy.stats import chi2, false_discovery_control, ncx2
 
 Side = Literal["one-sided", "two-sided"]
 
@@ -67,6 +67,18 @@ def normal_detectable(standard_error: float, side: Side) -> float | None:
     """
     alpha = ALPHA if side == "one-sided" else ALPHA / 2
     return finite((ndtri(1 - alpha) + ndtri(POWER)) * standard_error)
+
+
+def detectable_noncentrality(df: int) -> float:
+    """Least noncentrality that a chi-square test at ``ALPHA`` finds with ``POWER``."""
+    critical = float(chi2.isf(ALPHA, df))
+    low, high = 0.0, 1.0
+    while ncx2.sf(critical, df, high) < POWER:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if ncx2.sf(critical, df, middle) < POWER else (low, middle)
+    return high
 
 
 def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from scipy.special import chdtrc, ndtr
-from scipy.stats import chi2, ncx2
 
 from data_contracts.units import FloatArray, IntArray
-from training.validation.result import ALPHA, POWER, Test, finite, normal_detectable
+from training.validation.result import Test, detectable_noncentrality, normal_detectable
 
 Cells = list[list[float | None]]
 
@@ -69,22 +68,10 @@ def psi(expected: IntArray, actual: IntArray) -> Psi:
         return Psi(value, adjusted, None, Test(None, None, "one-sided", null, df=0))
     test = Test(
         value, float(chdtrc(df, value / unit)), "one-sided", null, df=df,
-        detectable=_detectable_psi(df, unit), detectable_unit="PSI",
+        detectable=detectable_noncentrality(df) * unit, detectable_unit="PSI",
         convention="chi-square limit" + ("; half a case added to every cell" if adjusted else ""),
     )  # fmt: skip
     return Psi(value, adjusted, df * unit, test)
-
-
-def _detectable_psi(df: int, unit: float) -> float | None:
-    """Least PSI found with ``POWER``: the noncentrality that lifts the tail to it."""
-    critical = float(chi2.isf(ALPHA, df))
-    low, high = 0.0, 1.0
-    while ncx2.sf(critical, df, high) < POWER:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if ncx2.sf(critical, df, middle) < POWER else (low, middle)
-    return finite(high * unit)
 
 
 def cells_of(reference: FloatArray, bins: int = 10) -> FloatArray:
