@@ -325,6 +325,26 @@ def test_the_shift_that_hosmer_lemeshow_finds_is_found_as_often_as_stated():
     assert found / 1500 == pytest.approx(0.8, abs=0.05)
 
 
+def test_one_bad_period_of_many_is_one_observation_and_not_as_many_as_it_has_cases():
+    p = np.full(500, 0.05)
+    y = np.zeros(500, dtype=np.int64)
+    y[:80] = 1
+    alone = calibration.observed_to_expected(p, y)[1]
+    period = np.zeros(500, dtype=np.int64)
+    shared = calibration.observed_to_expected(p, y, period, periods=6)[1]
+    assert alone.p_value < 1e-20
+    assert shared.p_value == pytest.approx(2 * stats.t(5).sf(1.0), abs=1e-9)
+
+
+def test_a_shift_in_every_period_is_found_though_events_share_their_market():
+    p = np.full(2400, 0.05)
+    period = np.repeat(np.arange(8), 300)
+    y = (np.arange(2400) % 10 == 0).astype(np.int64)  # a tenth in every period
+    found = calibration.observed_to_expected(p, y, period)
+    assert found[0] == pytest.approx(2.0)
+    assert found[1].p_value < 1e-4
+
+
 # --- undefined is None ----------------------------------------------------------------------------
 
 

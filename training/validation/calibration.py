@@ -308,14 +308,19 @@ LEAST_PERIODS: Final = 4
 
 
 def observed_to_expected(
-    probability: FloatArray, label: IntArray, period: IntArray | None = None
+    probability: FloatArray,
+    label: IntArray,
+    period: IntArray | None = None,
+    periods: int | None = None,
 ) -> tuple[float | None, Test]:
     """Events over expected events, and the two-sided test that the ratio is 1.
 
     Without ``period`` events are independent: the variance of their number is sum p (1 - p), the
     statistic normal. With at least ``LEAST_PERIODS`` periods it is that of the periods' own
     differences, C / (C - 1) sum (d_c - mean d)^2, never less than the former, and the statistic has
-    Student's t with C - 1 degrees of freedom: events of one period share its market.
+    Student's t with C - 1 degrees of freedom: events of one period share its market. For a slice
+    of a book ``periods`` is the book's own number of them: one in which the slice has no case
+    differs by nothing, so a slice that lies in one period is one observation.
     """
     null = "as many events as predicted"
     expected = float(probability.sum())
@@ -323,11 +328,11 @@ def observed_to_expected(
     if expected <= 0 or variance <= 0:
         return None, Test(None, None, "two-sided", null)
     difference = float(label.sum()) - expected
-    periods = np.zeros(0) if period is None else np.unique(period)
-    if period is not None and len(periods) >= LEAST_PERIODS:
-        place = np.searchsorted(periods, period)
-        d = np.bincount(place, weights=label - probability, minlength=len(periods))
-        count = len(periods)
+    known = np.zeros(0) if period is None else np.unique(period)
+    count = max(len(known), periods or 0)
+    if period is not None and count >= LEAST_PERIODS:
+        place = np.searchsorted(known, period)
+        d = np.bincount(place, weights=label - probability, minlength=count)
         variance = max(variance, float(((d - d.mean()) ** 2).sum()) * count / (count - 1))
         law, convention = stats.t(count - 1), f"{count} periods, t with {count - 1} df"
         df: float | None = count - 1

@@ -60,6 +60,11 @@ class Cases:
     def __len__(self) -> int:
         return len(self.label)
 
+    @property
+    def periods(self) -> int | None:
+        """How many periods there are; None where time is not known."""
+        return None if self.period is None else len(np.unique(self.period))
+
     def take(self, chosen: Any) -> Cases:
         """Some of the cases."""
         parts: dict[str, Any] = {

@@ -191,8 +191,8 @@ def regimes(m: Material) -> Section:
         "regimes",
         Text("Back-test by regime", "分市场状态回测"),
         Text(
-            "Figures in each regime of the period. Events of one regime share its market, so p-values, which take them as independent, are too small.",
-            "期间内各市场状态的指标。同一状态下的事件受共同市场影响，而 p 值假设独立，因此偏小。",
+            "Figures in each regime of the period. A regime is a few periods with one market each: p-values are over the book's periods, and show little.",
+            "期间内各市场状态的指标。一种状态仅含少数期间，每期共处同一市场：p 值按期间计算，能说明的有限。",
         ),
     )
     if not m.regimes:
@@ -203,7 +203,12 @@ def regimes(m: Material) -> Section:
     rows = []
     for name, chosen in m.regimes.items():
         own = dis.auc_delong(v.score[chosen], v.label[chosen])
-        ratio, test = cal.observed_to_expected(v.probability[chosen], v.label[chosen])
+        ratio, test = cal.observed_to_expected(
+            v.probability[chosen],
+            v.label[chosen],
+            None if v.period is None else v.period[chosen],
+            v.periods,
+        )
         rows.append(
             [
                 name,

@@ -89,7 +89,10 @@ def fairness(m: Material) -> Section:
                 ]
                 p = float(stats.fisher_exact(counts).pvalue)
             ratio, even = cal.observed_to_expected(
-                v.probability[here], v.label[here], None if v.period is None else v.period[here]
+                v.probability[here],
+                v.label[here],
+                None if v.period is None else v.period[here],
+                v.periods,
             )
             bad, good = here & (v.label == 1), here & (v.label == 0)
             rate = None

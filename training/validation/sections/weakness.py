@@ -66,7 +66,10 @@ def weak_spots(m: Material) -> Section:
         if float(v.probability[rows].sum()) < LEAST_EVENTS or rows.all():
             continue
         ratio, test = cal.observed_to_expected(
-            v.probability[rows], v.label[rows], None if v.period is None else v.period[rows]
+            v.probability[rows],
+            v.label[rows],
+            None if v.period is None else v.period[rows],
+            v.periods,
         )
         inside = dis.auc_delong(v.score[rows], v.label[rows]).value
         found.append((name, part, int(rows.sum()), ratio, test, inside))
@@ -228,7 +231,10 @@ def resilience(m: Material) -> Section:
         for name, part in ((f"<= {low:.6g}", x <= low), (f">= {high:.6g}", x >= high)):
             own = dis.auc_delong(v.score[part], v.label[part])
             ratio, test = cal.observed_to_expected(
-                v.probability[part], v.label[part], None if v.period is None else v.period[part]
+                v.probability[part],
+                v.label[part],
+                None if v.period is None else v.period[part],
+                v.periods,
             )
             if own.value is not None and not part.all():
                 rows.append(
