@@ -111,6 +111,19 @@ def _add_serving_verbs(verbs: Any) -> None:
     add("--policy", choices=("us", "cn"), help="policy pack (default: the lake's currency)")
     add("--dry-run", action="store_true", help="decide, write nothing")
 
+    text = "what a market move does to the book, and what is decided after it"
+    example = "gearline stress out/demo --scenario extreme"
+    add = _verb(verbs, "stress", "gearline:run_stress", text, example, seed=True).add_argument
+    text = "the data folder, or a CSV of positions: collateral, debt, threshold"
+    add("lake", type=Path, metavar="LAKE", help=text)
+    text = "zero, mild, normal, extreme, monte-carlo, reverse, replay:FROM:TO, or a .yaml file"
+    add("--scenario", required=True, metavar="S", help=text)
+    add("--as-of", help="session, YYYY-MM-DD (default: the last)")
+    add("--bundle", type=Path, help="bundle folder (default LAKE/bundle)")
+    add("--policy", choices=("us", "cn"), help="policy pack (default: the lake's currency)")
+    add("--draws", type=int, default=1000, help="common-factor paths drawn (default 1000)")
+    add("--cure", type=float, default=0.5, help="share of clients who cure a call (default 0.5)")
+
     text, example = "decide on one case file", "gearline decide out/demo/case.json --json"
     add = _verb(verbs, "decide", "serving.commands:run_decide", text, example).add_argument
     add("case", type=Path, metavar="CASE.json", help="a case file; the demo writes one")
@@ -266,6 +279,49 @@ def run_demo(arguments: argparse.Namespace, stages: Stages) -> Answer:
     stages.close()
     summary["seconds_by_stage"] = stages.seconds
     return DONE, summary, summary.pop("text")
+
+
+def run_stress(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``stress``: training walks the book through a path, serving decides on the night after it."""
+    import numpy as np
+
+    from data_contracts.units import parse_day
+    from features.panel import load_panel
+    from serving.commands.stress import decided_after, firm_and_policy, load_book
+    from training.stress.report import desk_of, paths_report, shocked_panel
+    from training.stress.scenario import SCENARIOS, price_path, read_scenario
+
+    root = arguments.lake
+    if root.is_file():
+        from training.stress.positions import positions_report
+
+        scenario = read_scenario(arguments.scenario)
+        found = positions_report(root, scenario, arguments.seed)
+        return DONE, found, "\n".join(f"{k}: {v}" for k, v in found.items())
+    panel = load_panel(root)
+    day = parse_day(arguments.as_of, "--as-of") if arguments.as_of else panel.sessions[-1].item()
+    t = panel.session_index(np.datetime64(day))
+    if panel.sessions[t] != np.datetime64(day):
+        raise InputError(
+            f"{day} is no session of the market; the last before is {panel.sessions[t]}"
+        )
+    firm, policy, pack = firm_and_policy(root, panel, t, arguments.policy)
+    histories = load_book(root, panel, stages)
+    desk = desk_of(panel, t, [h.as_of(day) for h in histories], policy)
+    document = {
+        "as_of": day.isoformat(),
+        **paths_report(arguments, desk, firm.net_capital_amt, stages),
+    }
+    known = arguments.scenario in SCENARIOS or arguments.scenario.endswith((".yaml", ".yml"))
+    after = None
+    if known:
+        path = price_path(read_scenario(arguments.scenario), desk.names, arguments.seed)
+        after = shocked_panel(panel, t, path)
+    decided = decided_after(root, day, panel, after, arguments.bundle, pack, stages)
+    document |= decided
+    text = "\n".join(f"{k}: {v}" for k, v in document.items())
+    broken = decided["zero_shock_equals_production"] is False
+    return (FOUND if broken else DONE), {**document, "lake": str(root)}, text
 
 
 def dispatch(arguments: argparse.Namespace) -> int:

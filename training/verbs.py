@@ -60,6 +60,7 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     add("--mlflow", type=Path, metavar="FOLDER", help="also log the run to MLflow in this folder")
 
     _add_table_verbs(verbs, verb)
+    _add_validation_verbs(verbs, verb, group)
 
     text = "back-test VaR and margins on price history, board by board"
     example = "gearline backtest market-cn --json"
@@ -75,14 +76,19 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     text = "explain: rows (default 200000); accuracy: most rows of a set"
     add("--rows", type=int, help=text)
     add("--features", type=int, default=60, help="features of the model (default 60)")
-    add("--data", type=Path, metavar="DIR", help="accuracy: folder of the credit sets")
+    add(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="accuracy: folder of the credit sets; stress: a lake",
+    )
     text = "accuracy: file of finished folds, read and added to"
     add("--resume", type=Path, metavar="FILE", help=text)
     add("--methods", metavar="A,B", help="accuracy: only these methods")
     add("--trades", type=int, help="features: trades of the lake made (default 5000000)")
     add("--cases", type=int, help="decide: generated cases before the law (default 1000000)")
     text = "clients (decide: 20000; features: 1 to 100 trades; truth, attainable: 300 a book;"
-    add("--clients", type=int, help=f"{text} frontier: 80000 a panel)")
+    add("--clients", type=int, help=f"{text} frontier: 80000 a panel; stress: 1000000)")
     add("--bags", type=int, default=8, help="serve: boosters of the usual stack (default 8)")
     add("--lake", type=Path, help="serve: a demo's folder (default out/demo)")
     text = "accuracy, features, frontier, serve: about how long it may take"
@@ -105,11 +111,51 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     add("--to-the-limit", action="store_true", help="frontier: everybody borrows what is allowed")
 
 
-def _add_table_verbs(verbs: Any, verb: Add) -> None:
-    text = "fit a scorer on any labelled CSV or Parquet"
-    example = "gearline fit loans.csv --target default --monotone income:-,debt:+ --out bundle"
-    add = verb(verbs, "fit", "training.table_fit:run_fit", text, example, seed=True).add_argument
-    add("table", type=Path, metavar="TABLE", help="CSV or Parquet with one row a case")
+def _add_validation_verbs(verbs: Any, verb: Add, group: Add) -> None:
+    example = "gearline validate table loans.csv --target default --out out/validation"
+    under = group(verbs, "validate", "statistics, proofs and limits of a model", example)
+    module = "training.validation"
+
+    text = "check the statistics against reference numbers"
+    example = "gearline validate self-test --json"
+    run = f"{module}.vectors:run_self_test"
+    add = verb(under, "self-test", run, text, example).add_argument
+    text = "folder of vectors files (default: the project's own)"
+    add("--vectors", type=Path, metavar="DIR", help=text)
+
+    text = "validate a bundle on the lake it was trained on"
+    example = "gearline validate report out/demo/bundle out/demo --out out/validation"
+    run = f"{module}.report:run_report"
+    parser = verb(under, "report", run, text, example, seed=True)
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder from `gearline train`")
+    parser.add_argument("lake", type=Path, metavar="LAKE", help="the data folder")
+    _add_report_options(parser.add_argument)
+
+    text = "fit the scorer on a part of a table and validate it on another"
+    example = "gearline validate table loans.csv --target default --out out/validation"
+    parser = verb(under, "table", f"{module}.report:run_table", text, example, seed=True)
+    add = parser.add_argument
+    add("table", type=Path, metavar="FILE", help="CSV or Parquet with one row a case")
+    _add_fit_options(add)
+    text = "columns of the fairness section only; they are never inputs"
+    add("--protected", metavar="A,B", help=text)
+    _add_report_options(add)
+
+    text = "numbers that differ between two reports, both signatures checked"
+    example = "gearline validate diff out/validation-1 out/validation-2"
+    add = verb(under, "diff", f"{module}.report:run_diff", text, example).add_argument
+    add("first", type=Path, metavar="A", help="folder of a report")
+    add("second", type=Path, metavar="B", help="folder of another")
+
+
+def _add_report_options(add: Add) -> None:
+    add("--out", type=Path, required=True, help="folder to write")
+    add("--on", metavar="DATE", help="date that due dates count from (default: today)")
+    text = "Ed25519 key to sign with, made if missing (default ~/.config/gearline/validation.key)"
+    add("--key", type=Path, metavar="FILE", help=text)
+
+
+def _add_fit_options(add: Add) -> None:
     add("--target", required=True, metavar="COL", help="column of the outcome, two values")
     add("--positive", metavar="V", help="its value that is the event (default 1)")
     add("--group", metavar="COL", help="rows of one group are never divided")
@@ -118,6 +164,14 @@ def _add_table_verbs(verbs: Any, verb: Add) -> None:
     text = "codes of a number that are no numbers; repeat for more"
     add("--special", action="append", metavar="A:-7,-8", help=text)
     add("--drop", metavar="A,B", help="columns to leave out")
+
+
+def _add_table_verbs(verbs: Any, verb: Add) -> None:
+    text = "fit a scorer on any labelled CSV or Parquet"
+    example = "gearline fit loans.csv --target default --monotone income:-,debt:+ --out bundle"
+    add = verb(verbs, "fit", "training.table_fit:run_fit", text, example, seed=True).add_argument
+    add("table", type=Path, metavar="TABLE", help="CSV or Parquet with one row a case")
+    _add_fit_options(add)
     add("--tune", type=int, metavar="N", help="search the recipe in N trials (needs optuna)")
     add("--mlflow", type=Path, metavar="FOLDER", help="also log the run to MLflow in this folder")
     add("--out", type=Path, required=True, help="bundle folder to write")

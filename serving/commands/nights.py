@@ -96,7 +96,7 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``reprice``."""
     root: Path = arguments.lake
     as_of = parse_day(arguments.as_of, "--as-of")
-    pack = _pack_of(lake_info(root).currency, arguments.policy)
+    pack = pack_of_lake(lake_info(root).currency, arguments.policy)
     bundle_folder: Path = arguments.bundle or root / BUNDLE_FOLDER
     bundle = Bundle.read(bundle_folder)
     panel = load_panel(root)
@@ -145,7 +145,7 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
     return 0, document, text
 
 
-def _pack_of(currency: str, name: str | None) -> Pack:
+def pack_of_lake(currency: str, name: str | None) -> Pack:
     """The named pack, else the one of the lake's currency."""
     if name is None:
         name = next((p for p in PACK_NAMES if load_pack(p).currency == currency), None)

@@ -27,6 +27,7 @@ TYPES: dict[str, Callable[[Any], object]] = {
     "money": lambda v: re.fullmatch(r"-?\d+\.\d\d", v),
     "object": lambda v: isinstance(v, dict),
     "list": lambda v: isinstance(v, list),
+    "any": lambda v: v is None or isinstance(v, int | float | str | bool),
 }
 """How a value of each type looks; "object by X" and "list of X" go by their first word."""
 

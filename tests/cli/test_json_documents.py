@@ -36,6 +36,7 @@ RUNS = {
     "backtest": "backtest {market}",
     "ledger migrate": "ledger migrate {tmp}/ledger.sqlite",
     "token": "token --role auditor --lake {demo}",
+    "validate self-test": "validate self-test",
 }
 """A run of each verb; ``demo``, ``train``, ``fit``, ``score`` and ``bench`` come by themselves."""
 MAY_BE_EMPTY = {"replay": ("different[]",), "policy check": ("findings[]",)}
@@ -89,6 +90,7 @@ def test_every_verb_that_runs_has_its_keys_documented(json_page):
     documented = leaf_verbs() - {"bench"} | benches
     assert set(json_page) == documented
     by_themselves = {"demo", "serve", "train", "lab fit", "fit", "score", "pictures", "recourse"}
+    by_themselves |= {"stress", "validate report", "validate table", "validate diff"}
     assert set(RUNS) | by_themselves | benches == documented
 
 

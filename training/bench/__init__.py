@@ -24,6 +24,7 @@ BENCHMARKS: Final = (
     "features",
     "frontier",
     "serve",
+    "stress",
     "structural",
     "truth",
 )

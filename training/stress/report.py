@@ -1,0 +1,227 @@
+"""``gearline stress``: the paths side. The front door adds what the lender's own engine decides."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from data_contracts.errors import InputError
+from data_contracts.units import NULL, RATIO_ONE, FloatArray, IntArray
+from features.book import BookAsOf
+from features.panel import PricePanel
+from models.policy import Policy
+from training.stress.book import StressBook, book_of, clients_who_cure, names_of
+from training.stress.desk import (
+    Simulated,
+    draw_down,
+    group_losses,
+    monte_carlo,
+    reverse,
+    run_path,
+    with_feedback,
+)
+from training.stress.kernel import Lines
+from training.stress.scenario import (
+    MOST_SESSIONS,
+    SCENARIOS,
+    Names,
+    PricePath,
+    Scenario,
+    price_path,
+    read_scenario,
+)
+
+Stages = Callable[[str, int, int], None]
+SALE_COST_E6: Final = 5_000
+ADV_SESSIONS: Final = 20
+BALANCE_FLOOR: Final = 0.01
+"""The reserve pool holds at least one per cent of what is lent."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A book, its market and the lender's lines on one session."""
+
+    book: StressBook
+    names: Names
+    volume_shares: FloatArray
+    market_volatility: float
+    lines: Lines
+    panel: PricePanel
+    t: int
+
+
+def lines_of(policy: Policy) -> Lines:
+    """The pack's lines in force."""
+    return Lines(
+        policy["call_line_ratio"],
+        policy["force_line_ratio"],
+        policy["target_line_ratio"],
+        policy["call_deadline_sessions"],
+        SALE_COST_E6,
+    )
+
+
+def desk_of(panel: PricePanel, t: int, views: Sequence[BookAsOf], policy: Policy) -> Desk:
+    """Lay a lake's session out for the desk."""
+    names = names_of(panel, t)
+    recent = panel.volume_shares[max(0, t + 1 - ADV_SESSIONS) : t + 1]
+    known = np.where(recent == NULL, np.nan, recent.astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        counts = np.isfinite(known).sum(axis=0)
+        volume = np.where(counts > 0, np.nansum(known, axis=0) / np.maximum(counts, 1), np.nan)
+    returns = panel.simple_returns()[max(0, t - 249) : t + 1]
+    finite = np.where(np.isfinite(returns), returns, 0.0)
+    market = finite.sum(axis=1) / np.maximum(np.isfinite(returns).sum(axis=1), 1)
+    return Desk(
+        book_of(views, names.price), names, volume, float(market.std()), lines_of(policy), panel, t
+    )
+
+
+def replay_path(desk: Desk, first: np.datetime64, last: np.datetime64) -> PricePath:
+    """A stretch of the market's own history from the book's last prices.
+
+    A name that fell by its whole price limit, or did not trade, cannot be sold in that session; one
+    without a price then keeps its last.
+
+    Raises
+    ------
+    InputError
+        If the stretch is empty, too long, or not in the market.
+    """
+    panel = desk.panel
+    a, b = panel.session_index(first), panel.session_index(last)
+    if not 0 < b - a <= MOST_SESSIONS:
+        raise InputError(
+            f"a replay from {first} to {last} has {b - a} sessions; it takes 1 to {MOST_SESSIONS}"
+        )
+    close, before = panel.close[a + 1 : b + 1], panel.pre_close[a + 1 : b + 1]
+    known = (close != NULL) & (before != NULL) & (before > 0) & ~panel.suspended[a + 1 : b + 1]
+    move = np.where(known, close / np.where(known, before, 1), 1.0)
+    price = np.rint(desk.names.price[None, :] * np.cumprod(move, axis=0)).astype(np.int64)
+    limit = panel.price_limit[a + 1 : b + 1]
+    # half a tick of rounding: a close at the limit is one that sellers could not get past
+    locked = (limit != NULL) & (move <= 1 - limit / RATIO_ONE + 0.0006)
+    return PricePath(np.maximum(price, 0), (known & ~locked).astype(np.int64))
+
+
+def _money(minor: int) -> str:
+    return f"{minor // 100}.{minor % 100:02d}"
+
+
+def _pool(desk: Desk, simulated: Simulated, cures: IntArray, seed: int) -> dict[str, Any]:
+    """The reserve pool's target: the largest of expected shortfall, cover-2 and the floor."""
+    extreme = SCENARIOS["extreme"]
+    losses = group_losses(
+        desk.book, price_path(extreme, desk.names, seed), extreme.depth_ratio, desk.lines, cures
+    )
+    cover = int(np.sort(losses)[::-1][:2].sum())
+    lent = int(desk.book.owed.sum())
+    shortfall = simulated.expected_shortfall(0.999)
+    floor = round(lent * BALANCE_FLOOR)
+    return {
+        "expected_shortfall_999_amt": _money(shortfall),
+        "cover_two_amt": _money(cover),
+        "floor_amt": _money(floor),
+        "target_amt": _money(max(shortfall, cover, floor)),
+        "target_minor": max(shortfall, cover, floor),
+    }
+
+
+def paths_report(
+    arguments: argparse.Namespace, desk: Desk, net_capital_amt: int, stages: Stages
+) -> dict[str, Any]:
+    """What the scenario does to the book, as the document prints it.
+
+    Parameters
+    ----------
+    net_capital_amt : the lender's capital, minor units: the last layer of the draw-down
+    """
+    threads = arguments.threads or 1
+    cures = clients_who_cure(desk.book.clients, arguments.cure, arguments.seed)
+    text: str = arguments.scenario
+    kind = text.partition(":")[0]
+    scenario = (
+        SCENARIOS["extreme"]
+        if kind in ("monte-carlo", "reverse", "replay")
+        else read_scenario(text)
+    )
+    if kind == "monte-carlo":
+        scenario = Scenario("monte-carlo", 0.0, 1.0, 0.6)
+    if kind == "replay":
+        parts = text.split(":")
+        if len(parts) != 3:
+            raise InputError(f"--scenario {text!r}: write replay:FROM:TO with two dates")
+        path = replay_path(desk, *(_day(p) for p in parts[1:]))
+        scenario = replace(scenario, name=text, depth_ratio=1.0)
+    else:
+        path = price_path(scenario, desk.names, arguments.seed)
+    stages("paths", 0, 1)
+    found = with_feedback(
+        desk.book, path, scenario.depth_ratio, desk.lines, cures, desk.volume_shares, threads
+    )
+    stages("paths", 1, 1)
+    simulated = monte_carlo(
+        desk.book, desk.names, desk.market_volatility, Scenario("draw", 0.0, 1.0, scenario.depth_ratio),
+        desk.lines, cures, draws=arguments.draws, seed=arguments.seed, threads=threads,
+        progress=lambda done, of: stages("draws", done, of),
+    )  # fmt: skip
+    pool = _pool(desk, simulated, cures, arguments.seed)
+    target = pool.pop("target_minor")
+    risk = simulated.at_risk(0.95)
+    falls = None
+    if kind == "reverse":
+        falls = reverse(
+            desk.book, desk.names, scenario, desk.lines, cures, target, arguments.seed, threads
+        )
+    owed, lent = desk.book.owed, int(desk.book.owed.sum())
+    bearers = draw_down(found.final.shortfall_amt, [("pool", target), ("capital", net_capital_amt)])
+    return {
+        "scenario": scenario.name,
+        "clients": desk.book.clients,
+        "debtors": int((owed > 0).sum()),
+        "debt_amt": _money(lent),
+        "base": run_path(desk.book, _still(desk), 1.0, desk.lines, cures, threads).as_dict(),
+        "first_round": found.without.as_dict(),
+        "final": found.final.as_dict(),
+        "rounds": found.rounds,
+        "amplification": found.amplification,
+        "feedback": bool((np.isfinite(desk.volume_shares) & (desk.volume_shares > 0)).any()),
+        "draws": arguments.draws,
+        "var_95_amt": _money(risk["var_amt"]),
+        "lar_95_amt": _money(risk["lar_amt"]),
+        "pool": pool,
+        "draw_down": [
+            {
+                "layer": b["layer"],
+                "used_amt": _money(b["used_amt"] if "used_amt" in b else b["uncovered_amt"]),
+            }
+            for b in bearers
+        ],
+        "funding_gap_amt": _money(max(found.final.shortfall_amt - target, 0)),
+        "reverse_fall_ratio": falls,
+        "seed": arguments.seed,
+    }
+
+
+def _still(desk: Desk) -> PricePath:
+    """Ten sessions in which nothing happens: what the lines do to the book anyway."""
+    return price_path(SCENARIOS["zero"], desk.names, 0)
+
+
+def _day(text: str) -> np.datetime64:
+    from data_contracts.units import parse_day
+
+    return np.datetime64(parse_day(text, "--scenario"))
+
+
+def shocked_panel(panel: PricePanel, t: int, path: PricePath) -> PricePanel:
+    """The panel with the last session's closes at the end of a path: what the engine decides on."""
+    close = panel.close.copy()
+    known = close[t] != NULL
+    close[t] = np.where(known, np.maximum(path.price[-1], 1), NULL)
+    return replace(panel, close=close)
