@@ -24,11 +24,8 @@ def firm_and_policy(
 ) -> tuple[FirmTerms, Policy, Pack]:
     """The lender's state and rules for the session after row t."""
     pack = pack_of_lake(lake_info(root).currency, name)
-    return (
-        firm_terms(root, panel.sessions[t].item()),
-        pack.on(effective_date(panel, t)),
-        pack,
-    )
+    policy = pack.on(effective_date(panel, t))
+    return firm_terms(root, panel.sessions[t].item(), policy), policy, pack
 
 
 def load_book(root: Path, panel: PricePanel, stages: Stages) -> list[BookHistory]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from data_contracts.units import format_decimal
-from models.decide.body import LINE_NAMES
+from models.decide.facts import LINE_NAMES
 from models.reasons import CATALOGUE, render
 from models.reasons.catalogue import Language
 

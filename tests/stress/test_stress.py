@@ -206,7 +206,7 @@ def test_positions_without_a_column_or_with_a_wrong_threshold_are_refused(cli, t
 
 
 def test_no_pack_none_decides_on_anybody(cli):
-    ran = cli("policy", "show", "none", "--on", "2020-01-02")
+    ran = cli("policy", "show", "none", "--as-of", "2020-01-02")
     assert ran.code == gearline.REFUSED
     assert "none" in ran.err
 
