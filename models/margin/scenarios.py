@@ -43,7 +43,7 @@ TILT_IN_DEVIATIONS: Final = 0.6
 """Tilted blocks are exp(-tilt x standardised block return) times likelier."""
 TILTED_SHARE: Final = 0.5
 LARGEST_LIMIT: Final = 0.95
-STRESS_FALL: Final = 0.25
+STRESSED_SHARE: Final = 0.05
 STRESS_PATHS: Final = 20
 
 
@@ -74,8 +74,8 @@ class ScenarioSet:
         be sold (neither suspended nor at its lower limit); what is locked to the end gives its last
         value less one more limit
     weight : float64, shape (P,), likelihood ratios, mean about 1
-    stress_weight : float64, shape (P,), the weights of paths on which the mean of the names falls
-        by ``STRESS_FALL`` or more, scaled to mean 1; with fewer than 20 such paths the worst 20
+    stress_weight : float64, shape (P,), the weights of the paths on which the market falls
+        furthest, the worst twentieth, scaled to mean 1
     names : int64, shape (M,), place of each row in the panel; ``row`` is the inverse, -1 for none
     """
 
@@ -159,13 +159,17 @@ def draw_days(
     return days.astype(np.int32), weight
 
 
-def _stress_weight(value: Float32Array, weight: FloatArray) -> FloatArray:
-    """Weights of the paths on which the market falls, scaled to mean 1."""
-    if len(value) == 0:
-        return np.ones(len(weight))
-    lowest = value.mean(axis=0, dtype=np.float64).min(axis=0)
-    most = np.sort(lowest)[min(STRESS_PATHS, len(lowest)) - 1]
-    kept = np.where(lowest <= max(1.0 - STRESS_FALL, most), weight, 0.0)
+def _stress_weight(market: FloatArray, drawn: Int32Array, weight: FloatArray) -> FloatArray:
+    """Weights of the paths on which the market falls furthest, scaled to mean 1.
+
+    The worst ``STRESSED_SHARE`` of all paths by weight, at least ``STRESS_PATHS``.
+    """
+    path = np.cumsum(np.log1p(market)[drawn], axis=1).min(axis=1)
+    order = np.argsort(path, kind="stable")
+    share = np.cumsum(weight[order]) / weight.sum()
+    count = max(int(np.searchsorted(share, STRESSED_SHARE)) + 1, min(STRESS_PATHS, len(path)))
+    kept = np.zeros(len(weight))
+    kept[order[:count]] = weight[order[:count]]
     return np.asarray(kept * len(kept) / kept.sum())
 
 
@@ -249,8 +253,10 @@ class ScenarioSource:
             twin[short] = rich[np.arange(len(short)) % len(rich)]
         return Pools(pool, twin, own)
 
-    def moves(self, t: int, horizon: int) -> tuple[Float32Array, IntArray, IntArray, Pools]:
-        """Rescaled moves of the names listed at t on each day of the window, shape (M, D).
+    def moves(
+        self, t: int, horizon: int, wanted: IntArray | None = None
+    ) -> tuple[Float32Array, IntArray, IntArray, Pools]:
+        """Rescaled moves of the names listed at t, or of those wanted, on each day, (M, D).
 
         Returns
         -------
@@ -259,14 +265,17 @@ class ScenarioSource:
         first = max(1, t + 1 - LONG_WINDOW_SESSIONS)
         pools = self.pools(t, first)
         names = np.flatnonzero(self.listed[t])
+        with np.errstate(all="ignore"):
+            usual = self.volatility[t - 1][names]
+            pooled = np.nanmedian(np.where(usual > 0, usual, np.nan))
+        if wanted is not None:
+            names = names[np.isin(names, wanted)]
         days = np.arange(first, t + 1)
         twin = pools.twin[names]
         mine, theirs = self.returns[first : t + 1][:, names], self.returns[first : t + 1][:, twin]
         before = self.volatility[first - 1 : t]
         own_before, their_before = before[:, names], before[:, twin]
         was_there = self.listed[first : t + 1][:, names] & (own_before > 0)
-        with np.errstate(all="ignore"):
-            pooled = np.nanmedian(np.where(own_before > 0, own_before, np.nan)[-1])
         now, slow = self.fast[t][names], self.slow[t][names]
         level = np.where(np.isnan(slow), pooled, slow).astype(np.float64)
         now = np.where(np.isnan(now), level, now).astype(np.float64)
@@ -300,10 +309,7 @@ class ScenarioSource:
         names: IntArray | None = None,
     ) -> ScenarioSet:
         """The scenario set of row t, for all listed names or those of ``names`` that are."""
-        move, alive, days, _ = self.moves(t, horizon)
-        if names is not None:
-            kept = np.isin(alive, names)
-            move, alive = np.ascontiguousarray(move[kept]), alive[kept]
+        move, alive, days, _ = self.moves(t, horizon, names)
         drawn, weight = draw_days(self.market[days], paths, horizon, seed, tilted)
         shape = (len(alive), horizon, paths)
         value, leave = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -311,4 +317,6 @@ class ScenarioSource:
         _walk(move, limit, drawn, 0, len(alive), value, leave)
         row = np.full(len(self.panel.symbols), -1, dtype=np.int64)
         row[alive] = np.arange(len(alive))
-        return ScenarioSet(value, leave, weight, _stress_weight(value, weight), alive, row)
+        return ScenarioSet(
+            value, leave, weight, _stress_weight(self.market[days], drawn, weight), alive, row
+        )

@@ -34,7 +34,7 @@ class StructuralRisk:
     Attributes
     ----------
     forced, forced_se : chance of a forced sale without a cure, and its standard error
-    stressed : the same given that the market falls (``ScenarioSet.stress_weight``)
+    stressed : the same on the paths of the worst markets (``ScenarioSet.stress_weight``)
     short, short_se : chance that the sale does not cover the debt, and its standard error
     loss : expected loss of the lender over opening equity
     """

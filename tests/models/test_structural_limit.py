@@ -137,6 +137,24 @@ def test_nothing_after_the_session_changes_the_scenario_set():
     assert np.array_equal(early.weight, late.weight)
 
 
+def test_a_set_of_some_names_holds_the_same_paths_of_them():
+    some = SET.names[::4]
+    part = SOURCE.at(AT, paths=256, seed=3, names=some)
+    assert part.names.tolist() == some.tolist()
+    assert np.array_equal(part.value, SET.value[SET.row[some]])
+    assert np.array_equal(part.weight, SET.weight)
+    assert np.array_equal(part.stress_weight, SET.stress_weight)
+
+
+def test_the_stressed_paths_are_the_worst_twentieth_of_the_market():
+    stressed = SET.stress_weight > 0
+    assert SET.stress_weight.mean() == pytest.approx(1.0)
+    share = SET.weight[stressed].sum() / SET.weight.sum()
+    assert 0.05 <= share < 0.12
+    market = SET.value.mean(axis=0).min(axis=0)
+    assert market[stressed].mean() < market[~stressed].mean()
+
+
 def test_no_step_of_a_path_passes_the_price_limit():
     limit = SOURCE.limits(AT)[SET.names]
     step = SET.value[:, 1:] / SET.value[:, :-1] - 1.0

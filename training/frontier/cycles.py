@@ -14,7 +14,7 @@ from models.margin.scenarios import ScenarioSource
 from models.margin.structural import LEVERAGE_GRID, limit_at, structural_risk
 from training.frontier.windows import WINDOWS, Window, vintages
 
-ACCOUNTS: Final = 200
+ACCOUNTS: Final = 100
 STEP: Final = 5
 PATHS: Final = 512
 BUDGET: Final = 0.05

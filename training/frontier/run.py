@@ -149,7 +149,7 @@ class Bench:
         monthly = -(-clients // len(place.months))
         parts = []
         for k, month in enumerate(place.months):
-            path = folder / f"openings-{monthly}-{month.month}.npz"
+            path = folder / f"openings-v{FORM}-{monthly}-{month.month}.npz"
             if not path.exists():
                 if self.late():
                     self.unfinished.append(f"{panel} {place.window.name}: openings")
