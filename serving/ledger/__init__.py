@@ -17,8 +17,10 @@ from serving.ledger.database import (
     named,
 )
 from serving.ledger.envelope import KeyedRequest, RequestConflictError
+from serving.ledger.findings import Finding, FirstBad, VerifyReport
+from serving.ledger.group import Submission
 from serving.ledger.reading import LedgerReader, StoredEntry, export, prove, read_entries
-from serving.ledger.store import Head, Ledger, Submission
+from serving.ledger.store import Head, Ledger
 from serving.ledger.tree import (
     consistency_proof,
     inclusion_proof,
@@ -28,7 +30,8 @@ from serving.ledger.tree import (
     verify_consistency,
     verify_inclusion,
 )
-from serving.ledger.verify import Finding, FirstBad, SegmentReader, VerifyReport, verify
+from serving.ledger.verify import verify
+from serving.ledger.verify_segments import SegmentReader
 
 __all__ = [
     "Checkpoint",

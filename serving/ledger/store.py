@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from uuid import UUID
-
-import orjson
 
 from data_contracts.errors import InputError
 from serving.ledger import tree as merkle
@@ -30,19 +25,15 @@ from serving.ledger.database import (
 )
 from serving.ledger.envelope import (
     KeyedRequest,
-    Request,
-    RequestConflictError,
-    next_entry_id,
     prepare,
     rfc3339_micros,
-    seal,
     utc_now,
 )
-from serving.ledger.reading import REQUEST_CONFLICT, StoredEntry, read_entries
+from serving.ledger.group import Clock, GroupCommit, Submission, end_transaction, known_key
+from serving.ledger.reading import StoredEntry, read_entries
 from serving.ledger.segment_file import relative_file, synced_file_sha256
 
 SEGMENT_KIND = "segment"
-Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True)
@@ -51,34 +42,6 @@ class Head:
 
     size: int
     root: bytes
-
-
-@dataclass
-class Submission:
-    """Entries on their way through a group commit, and what became of them.
-
-    ``positions`` and ``entries`` are of the items in order; ``repeated`` says that the request was
-    recorded before and these are its first positions.
-    """
-
-    items: list[tuple[Request, str | None]]
-    request: KeyedRequest | None = None
-    positions: list[int] = field(default_factory=list)
-    entries: list[bytes] = field(default_factory=list)
-    repeated: bool = False
-    error: BaseException | None = None
-    done: bool = False
-
-
-@dataclass
-class _Batch:
-    """Rows to insert at the end of a group."""
-
-    entries: list[tuple[int, bytes, bytes, bytes]] = field(default_factory=list)
-    keys: list[tuple[str, int, bytes]] = field(default_factory=list)
-    labels: list[tuple[str, int]] = field(default_factory=list)
-    requests: list[tuple[str, bytes, int, str]] = field(default_factory=list)
-    expired: list[tuple[str]] = field(default_factory=list)
 
 
 class Ledger:
@@ -146,7 +109,7 @@ class Ledger:
             except Exception as error:
                 raise self.explained(error) from error
             finally:
-                self._end_transaction()
+                end_transaction(self._connection)
         return Head(tree.size, tree.root())
 
     def append(
@@ -211,7 +174,7 @@ class Ledger:
         with self._commit_lock:
             try:
                 self._connection.revive()
-                known = self._known(idempotency_key)
+                known = known_key(self._connection, idempotency_key)
             except Exception as error:
                 raise self.explained(error) from error
         return known[0] if known else None
@@ -278,142 +241,8 @@ class Ledger:
         )
 
     def _commit(self, group: list[Submission]) -> None:
-        try:
-            self._connection.revive()
-            self._connection.begin_writing()
-            tree, last = read_head(self._connection)
-            size_before = tree.size
-            entry_id = _entry_id(last) if last is not None else None
-            batch = _Batch()
-            taken: dict[str, Submission] = {}
-            for waiting in group:
-                try:
-                    if self._is_repeated(waiting, taken):
-                        continue
-                    known = self._known_positions(waiting.items, batch)
-                except InputError as refused:  # the caller's own mistake; nothing written for it
-                    waiting.error = refused
-                    continue
-                entry_id = self._add(waiting, known, tree, entry_id, batch)
-            if tree.size != size_before:
-                self._insert(batch)
-                self._connection.execute(
-                    "UPDATE tree SET size = ?, peaks = ?", (tree.size, tree.to_bytes())
-                )
-            self._connection.execute("COMMIT")
-        except BaseException as error:
-            for waiting in group:
-                waiting.error = waiting.error or error
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            self._end_transaction()
-            for waiting in group:
-                waiting.done = True
-
-    def _insert(self, batch: _Batch) -> None:
-        insert = self._connection.executemany
-        insert(
-            "INSERT INTO entries (position, leaf_hash, root, entry) VALUES (?, ?, ?, ?)",
-            batch.entries,
-        )
-        insert("INSERT INTO labels (label, position) VALUES (?, ?)", batch.labels)
-        if batch.keys:
-            insert(
-                "INSERT INTO idempotency (key, position, request_sha256) VALUES (?, ?, ?)",
-                batch.keys,
-            )
-        if batch.requests:
-            insert("DELETE FROM requests WHERE key = ?", batch.expired)
-            insert(
-                "INSERT INTO requests (key, request_sha256, position, expires_at)"
-                " VALUES (?, ?, ?, ?)",
-                batch.requests,
-            )
-
-    def _is_repeated(self, waiting: Submission, taken: dict[str, Submission]) -> bool:
-        """Whether a request is on record: then it gets the first one's position and entry."""
-        request = waiting.request
-        if request is None:
-            return False
-        before = taken.get(request.key)
-        if before is not None and before.request is not None:
-            recorded = before.request.sha256
-            position, entry = before.positions[0], before.entries[0]
-        else:
-            row = self._connection.execute(
-                "SELECT r.request_sha256, r.position, r.expires_at, e.entry FROM requests r"
-                " JOIN entries e ON e.position = r.position WHERE r.key = ?",
-                (request.key,),
-            ).fetchone()
-            if row is None or row[2] <= rfc3339_micros(self._clock()):
-                taken[request.key] = waiting
-                return False
-            recorded, position, _, entry = row
-        if recorded != request.sha256:
-            raise RequestConflictError(REQUEST_CONFLICT)
-        waiting.positions, waiting.entries, waiting.repeated = [position], [entry], True
-        return True
-
-    def _known_positions(
-        self, items: list[tuple[Request, str | None]], batch: _Batch
-    ) -> dict[str, int]:
-        """Return the positions of the keys recorded before; refuse a key with other content."""
-        known: dict[str, int] = {}
-        asked: dict[str, bytes] = {}
-        for request, key in items:
-            if key is None:
-                continue
-            digest = request.sha256()
-            recorded = self._known(key) or next(
-                ((position, sha256) for k, position, sha256 in batch.keys if k == key), None
-            )
-            if recorded is not None:
-                known[key] = recorded[0]
-            if (recorded[1] if recorded else asked.setdefault(key, digest)) != digest:
-                raise InputError(
-                    f"an idempotency key stands for one content: {key!r} was "
-                    f"{'recorded' if recorded else 'given twice'} with another; use a new key"
-                )
-        return known
-
-    def _add(
-        self,
-        waiting: Submission,
-        known: dict[str, int],
-        tree: merkle.CompactRange,
-        entry_id: UUID | None,
-        batch: _Batch,
-    ) -> UUID | None:
-        for request, key in waiting.items:
-            if key is not None and key in known:
-                waiting.positions.append(known[key])
-                continue
-            now = self._clock()
-            entry_id = next_entry_id(now, entry_id)
-            entry = seal(request, entry_id, now)
-            position, leaf = tree.size, merkle.leaf_hash(entry)
-            tree.append(leaf)
-            batch.entries.append((position, leaf, tree.root(), entry))
-            batch.labels.extend((label, position) for label in request.labels)
-            if key is not None:
-                known[key] = position
-                batch.keys.append((key, position, request.sha256()))
-            waiting.positions.append(position)
-            waiting.entries.append(entry)
-        if waiting.request is not None:
-            keyed = waiting.request
-            batch.expired.append((keyed.key,))
-            batch.requests.append(
-                (keyed.key, keyed.sha256, waiting.positions[0], rfc3339_micros(keyed.expires_at))
-            )
-        return entry_id
-
-    def _known(self, key: str) -> tuple[int, bytes] | None:
-        row: tuple[int, bytes] | None = self._connection.execute(
-            "SELECT position, request_sha256 FROM idempotency WHERE key = ?", (key,)
-        ).fetchone()
-        return row
+        with GroupCommit(self._connection, self._clock) as commit:
+            commit.run(group)
 
     def _root_at(self, size: int) -> bytes | None:
         if size == 0:
@@ -423,12 +252,6 @@ class Ledger:
                 "SELECT root FROM entries WHERE position = ?", (size - 1,)
             ).fetchone()
         return row[0] if row else None
-
-    def _end_transaction(self) -> None:
-        # the file is full or the server gone: the next call reports it
-        with suppress(Exception):
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
 
     def explained(self, error: BaseException) -> BaseException:
         """What to tell the caller of an error met while recording."""
@@ -443,10 +266,3 @@ class Ledger:
                 "'gearline ledger verify' if it persists"
             )
         return damaged(self.where, error) if isinstance(error, ValueError) else error
-
-
-def _entry_id(entry: bytes) -> UUID:
-    try:
-        return UUID(orjson.loads(entry)["entry_id"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"the last entry has no entry_id ({error})") from error

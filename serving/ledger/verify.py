@@ -6,13 +6,13 @@ adjusts the stored state of the tree, or one rewritten with all hashes, is consi
 checkpoint kept elsewhere shows it.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
-from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 
 import orjson
 
@@ -34,69 +34,14 @@ from serving.ledger.database import (
     require_ledger,
 )
 from serving.ledger.envelope import ENVELOPE_KEYS, labels_of, request_sha256
-
-SegmentReader = Callable[[Path], list[bytes]]
-_SEGMENT_KEYS = {"run_id", "bucket", "file", "rows", "file_sha256", "decisions_root"}
-
-
-class Finding(StrEnum):
-    """What can be wrong with a ledger."""
-
-    DATABASE_UNREADABLE = "database unreadable"
-    MISSING_ENTRY = "missing entry"
-    ENTRY_CHANGED = "entry changed"
-    ENTRIES_SWAPPED = "entries swapped"
-    LEAF_HASH_CHANGED = "leaf hash changed"
-    ROOT_CHANGED = "root changed"
-    NOT_CANONICAL = "entry not canonical"
-    TREE_STATE_CHANGED = "tree state changed"
-    IDEMPOTENCY_CHANGED = "idempotency record changed"
-    LABELS_CHANGED = "labels changed"
-    TRUNCATED = "truncated"
-    REWRITTEN = "rewritten before checkpoint"
-    BAD_SIGNATURE = "bad checkpoint signature"
-    CHECKPOINT_UNREADABLE = "checkpoint unreadable"
-    SEGMENT_ENTRY_INVALID = "segment entry invalid"
-    SEGMENT_MISSING = "segment file missing"
-    SEGMENT_CHANGED = "segment file changed"
-    SEGMENT_ROWS_DIFFER = "segment rows differ"
-
-
-@dataclass(frozen=True)
-class FirstBad:
-    """The first contradiction; ``position`` is null where it is at no one entry."""
-
-    position: int | None
-    what: Finding
-    detail: str
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """How many entries and segments were checked, and the first that is bad, or null."""
-
-    entries: int
-    segments: int
-    ok: bool
-    first_bad: FirstBad | None
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the report as a JSON document."""
-        return asdict(self)
+from serving.ledger.findings import ContradictionError, Finding, VerifyReport
+from serving.ledger.verify_segments import SegmentReader, segment_problems
 
 
 @dataclass(frozen=True)
 class _Segment:
     position: int
     body: dict[str, object]
-
-
-class _ContradictionError(Exception):
-    """Carries the first contradiction out of the walk."""
-
-    def __init__(self, position: int | None, what: Finding, detail: str) -> None:
-        super().__init__(detail)
-        self.first_bad = FirstBad(position, what, detail)
 
 
 def verify(
@@ -127,7 +72,7 @@ def verify(
             checkpoints = _signed_checkpoints(Path(since), keys_file)
         checker.check_database(checkpoints)
         checker.check_segments(segment_reader)
-    except _ContradictionError as bad:
+    except ContradictionError as bad:
         first_bad = bad.first_bad
     return VerifyReport(checker.tree.size, checker.segments_checked, first_bad is None, first_bad)
 
@@ -140,13 +85,13 @@ def _signed_checkpoints(since: Path, public_key: Path | None) -> list[Checkpoint
         try:
             checkpoint = Checkpoint.parse(line)
         except InputError as error:
-            raise _ContradictionError(
+            raise ContradictionError(
                 None, Finding.CHECKPOINT_UNREADABLE, f"{since} line {number}: {error}"
             ) from error
         key = keys.get(checkpoint.key_id)
         if key is None or not checkpoint.is_signed_by(key):
             reason = "no public key with this id" if key is None else "the signature does not match"
-            raise _ContradictionError(
+            raise ContradictionError(
                 None,
                 Finding.BAD_SIGNATURE,
                 f"{since} line {number}, key {checkpoint.key_id}: {reason}",
@@ -175,16 +120,16 @@ class _Checker:
                 if connection.version >= 2:
                     self._check_labels(connection)
                 problem = connection.integrity()
-        except (_ContradictionError, InputError, LedgerUnavailableError):
+        except (ContradictionError, InputError, LedgerUnavailableError):
             raise
         except Exception as error:
-            raise _ContradictionError(
+            raise ContradictionError(
                 None,
                 Finding.DATABASE_UNREADABLE,
                 f"after {self.tree.size} good entries: {error}",
             ) from error
         if problem is not None:
-            raise _ContradictionError(
+            raise ContradictionError(
                 None, Finding.DATABASE_UNREADABLE, f"the file is damaged: {problem}"
             )
 
@@ -196,13 +141,13 @@ class _Checker:
         ):
             expected = self.tree.size
             if position != expected:
-                raise _ContradictionError(
+                raise ContradictionError(
                     expected,
                     Finding.MISSING_ENTRY,
                     f"positions have no gap: expected {expected}, found {position}",
                 )
             if not all(isinstance(value, bytes) for value in (stored_leaf, stored_root, entry)):
-                raise _ContradictionError(
+                raise ContradictionError(
                     position, Finding.ENTRY_CHANGED, "a column no longer holds bytes"
                 )
             leaf = merkle.leaf_hash(entry)
@@ -227,9 +172,9 @@ class _Checker:
         leaf: bytes,
         stored_leaf: bytes,
         stored_root: bytes,
-    ) -> _ContradictionError:
+    ) -> ContradictionError:
         if self.tree.root_after(leaf) == stored_root:
-            return _ContradictionError(
+            return ContradictionError(
                 position,
                 Finding.LEAF_HASH_CHANGED,
                 "the entry leads to the stored root; the stored leaf hash is wrong",
@@ -240,7 +185,7 @@ class _Checker:
         ):
             if isinstance(entry, bytes) and merkle.leaf_hash(entry) == stored_leaf:
                 return _swapped(position, other)
-        return _ContradictionError(
+        return ContradictionError(
             position,
             Finding.ENTRY_CHANGED,
             f"leaf hash is {leaf.hex()}, stored is {stored_leaf.hex()}",
@@ -248,7 +193,7 @@ class _Checker:
 
     def _name_root(
         self, connection: Database, position: int, leaf: bytes, stored_root: bytes
-    ) -> _ContradictionError:
+    ) -> ContradictionError:
         after = connection.execute(
             "SELECT position, leaf_hash, root FROM entries WHERE position > ? ORDER BY position",
             (position,),
@@ -257,7 +202,7 @@ class _Checker:
             if not (isinstance(other_leaf, bytes) and isinstance(other_root, bytes)):
                 continue
             if other == position + 1 and self.tree.root_after(leaf, other_leaf) == other_root:
-                return _ContradictionError(
+                return ContradictionError(
                     position,
                     Finding.ROOT_CHANGED,
                     "the next stored root follows from this entry; the root stored here is wrong",
@@ -265,7 +210,7 @@ class _Checker:
             # Rows swapped with their hashes: with the other row's leaf here, a stored root fits.
             if self.tree.root_after(other_leaf) in (stored_root, other_root):
                 return _swapped(position, other)
-        return _ContradictionError(
+        return ContradictionError(
             position,
             Finding.ENTRY_CHANGED,
             "the stored root does not follow from the entries up to here: this one or its root "
@@ -276,13 +221,13 @@ class _Checker:
         row = connection.execute("SELECT size, peaks FROM tree").fetchone()
         size, peaks = row or (None, None)
         if isinstance(size, int) and size > self.tree.size:
-            raise _ContradictionError(
+            raise ContradictionError(
                 self.tree.size,
                 Finding.TRUNCATED,
                 f"the stored state of the tree counts {size} entries, {self.tree.size} are left",
             )
         if (size, peaks) != (self.tree.size, self.tree.to_bytes()):
-            raise _ContradictionError(
+            raise ContradictionError(
                 None,
                 Finding.TREE_STATE_CHANGED,
                 f"the stored state of the tree is not that of the {self.tree.size} entries",
@@ -292,14 +237,14 @@ class _Checker:
         agreed = 0
         for checkpoint in checkpoints:
             if checkpoint.size > self.tree.size:
-                raise _ContradictionError(
+                raise ContradictionError(
                     self.tree.size,
                     Finding.TRUNCATED,
                     f"the checkpoint of {checkpoint.time} counts {checkpoint.size} entries, "
                     f"{self.tree.size} are left",
                 )
             if roots[checkpoint.size].hex() != checkpoint.root:
-                raise _ContradictionError(
+                raise ContradictionError(
                     None,
                     Finding.REWRITTEN,
                     f"an entry from position {agreed} to {checkpoint.size - 1} is not the one "
@@ -317,7 +262,7 @@ class _Checker:
                 document = orjson.loads(entry)
                 wanted = request_sha256(document["kind"], canonical_bytes(document["body"]))
             if entry is None or stored != wanted:
-                raise _ContradictionError(
+                raise ContradictionError(
                     position if isinstance(position, int) else None,
                     Finding.IDEMPOTENCY_CHANGED,
                     "an idempotency key points at an entry other than the one it was recorded with",
@@ -332,7 +277,7 @@ class _Checker:
             text = label if isinstance(label, str) else bytes(label).decode(errors="replace")
             stored.update(_label_bytes(text, position))
         if stored.digest() != self.labels.digest():
-            raise _ContradictionError(
+            raise ContradictionError(
                 None,
                 Finding.LABELS_CHANGED,
                 "the labels by which entries are found are not those of the entries",
@@ -341,9 +286,9 @@ class _Checker:
     def check_segments(self, reader: SegmentReader | None) -> None:
         """Check the files that the segment entries name."""
         for segment in self.segments:
-            problem = next(_segment_problems(segment.body, self.base_dir, reader), None)
+            problem = next(segment_problems(segment.body, self.base_dir, reader), None)
             if problem is not None:
-                raise _ContradictionError(segment.position, *problem)
+                raise ContradictionError(segment.position, *problem)
             self.segments_checked += 1
 
 
@@ -351,8 +296,8 @@ def _label_bytes(label: str, position: object) -> bytes:
     return f"{position}\x1f{label}\n".encode()
 
 
-def _swapped(position: int, other: int) -> _ContradictionError:
-    return _ContradictionError(
+def _swapped(position: int, other: int) -> ContradictionError:
+    return ContradictionError(
         position,
         Finding.ENTRIES_SWAPPED,
         f"the entry that belongs here is at position {other}",
@@ -374,45 +319,5 @@ def _canonical_entry(position: int, entry: bytes) -> tuple[str, dict[str, object
     ):
         problem = f"an entry has the keys {', '.join(sorted(ENVELOPE_KEYS))}"
     if problem:
-        raise _ContradictionError(position, Finding.NOT_CANONICAL, problem)
+        raise ContradictionError(position, Finding.NOT_CANONICAL, problem)
     return document["kind"], document["body"]
-
-
-def _segment_problems(
-    body: dict[str, object], base_dir: Path, reader: SegmentReader | None
-) -> Iterator[tuple[Finding, str]]:
-    name = body.get("file")
-    if body.keys() != _SEGMENT_KEYS or not isinstance(name, str):
-        yield Finding.SEGMENT_ENTRY_INVALID, f"a segment has the keys {sorted(_SEGMENT_KEYS)}"
-        return
-    relative = PurePosixPath(name)
-    if relative.is_absolute() or ".." in relative.parts or "\0" in name:
-        yield Finding.SEGMENT_ENTRY_INVALID, f"{name} is not under the base folder"
-        return
-    file = base_dir / relative
-    try:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        yield Finding.SEGMENT_MISSING, f"{file}: {error.strerror}"
-        return
-    if digest != body["file_sha256"]:
-        yield (
-            Finding.SEGMENT_CHANGED,
-            f"{file}: SHA-256 is {digest}, sealed was {body['file_sha256']}",
-        )
-        return
-    if reader is None:
-        return
-    try:
-        leaves = [merkle.leaf_hash(decision) for decision in reader(file)]
-    except Exception as error:  # whatever a reader raises on a bad file is a finding
-        yield Finding.SEGMENT_ROWS_DIFFER, f"{file} cannot be read: {error}"
-        return
-    if len(leaves) != body["rows"]:
-        yield (
-            Finding.SEGMENT_ROWS_DIFFER,
-            f"{file} has {len(leaves)} rows, sealed were {body['rows']}",
-        )
-    if merkle.root(leaves).hex() != body["decisions_root"]:
-        yield Finding.SEGMENT_ROWS_DIFFER, f"{file}: its rows have another root than sealed"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import json
 import threading
 from collections.abc import AsyncIterator
@@ -26,7 +25,16 @@ from serving.ledger import Ledger, LedgerReader, LedgerUnavailableError
 from serving.publish import publish_last_run
 from serving.service import proposals
 from serving.service.answers import DECISION_KIND, decision_answer, limits_answer
-from serving.service.edge import LOG, Call, Edge, Handler, Operation, answer, refusal, trace_of
+from serving.service.edge import (
+    LOG,
+    AsgiEndpoint,
+    Call,
+    Edge,
+    Operation,
+    answer,
+    refusal,
+    trace_of,
+)
 from serving.service.engine import RETRY_AFTER_S, Engine
 from serving.service.metrics import Metrics
 from serving.service.problems import ProblemError, of_status
@@ -334,11 +342,7 @@ class Service:
     def operations(self) -> list[Operation]:
         """Every operation of the service."""
 
-        def op(
-            method: str, path: str, name: str, roles: frozenset[str] | None, handler: Handler
-        ) -> Operation:
-            return Operation(method, path, name, roles, handler)
-
+        op = Operation
         mine = [
             op("POST", "/v1/decisions", "createDecision", DECIDE, self.create_decision),
             op("GET", "/v1/decisions/{decision_id}", "getDecision", READ, self.get_decision),
@@ -358,17 +362,9 @@ class Service:
         by_path: dict[str, dict[str, Operation]] = {}
         for operation in self.operations():
             by_path.setdefault(operation.path, {})[operation.method] = operation
-        return [Route(path, _Asgi(self.edge.endpoint(found))) for path, found in by_path.items()]
-
-
-class _Asgi:
-    """An ASGI app as an object: Starlette then leaves the methods to it."""
-
-    def __init__(self, serve: Any) -> None:
-        self._serve = serve
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self._serve(scope, receive, send)
+        return [
+            Route(path, AsgiEndpoint(self.edge.endpoint(found))) for path, found in by_path.items()
+        ]
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -398,8 +394,3 @@ def create_app(settings: Settings) -> Starlette:
     app.router.redirect_slashes = False
     app.state.service = service
     return app
-
-
-def business_time(effective_on: dt.date) -> dt.datetime:
-    """Mid-morning of a session in UTC, where a demo's clock starts."""
-    return dt.datetime.combine(effective_on, dt.time(15), dt.UTC)

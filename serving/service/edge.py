@@ -150,6 +150,16 @@ class Edge:
         return await anyio.to_thread.run_sync(verifier.check, token)
 
 
+class AsgiEndpoint:
+    """An ASGI app as an object: Starlette then leaves the methods to it."""
+
+    def __init__(self, serve: Any) -> None:
+        self._serve = serve
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._serve(scope, receive, send)
+
+
 async def read_body(request: Request) -> bytes:
     """The body, refused as soon as it is known to be too large."""
     too_large = ProblemError(

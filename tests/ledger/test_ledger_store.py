@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 import orjson
-import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,16 +18,10 @@ from hypothesis import strategies as st
 from data_contracts.canonical import canonical_bytes
 from data_contracts.errors import InputError
 from serving.ledger import (
-    KeyedRequest,
     Ledger,
-    LedgerReader,
     LedgerUnavailableError,
     Location,
-    RequestConflictError,
-    Submission,
-    exists,
     export,
-    is_url,
     leaf_hash,
     prove,
     read_entries,
@@ -39,10 +29,7 @@ from serving.ledger import (
     verify,
     verify_inclusion,
 )
-from serving.ledger.envelope import next_entry_id, prepare, seal
-from serving.ledger.migrations import CURRENT_VERSION, POSTGRES, SQLITE
-from serving.ledger.tree import CompactRange
-from tests.postgresql import new_database
+from serving.ledger.envelope import next_entry_id
 
 NOON = datetime(2024, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -173,231 +160,6 @@ def test_a_clock_without_zone_is_refused_and_nothing_is_recorded(path: Location)
         with pytest.raises(InputError, match="the ledger's clock gives times with a zone"):
             ledger.append([note(0)])
         assert ledger.head().size == 0
-
-
-# --- the database's own refusals ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("sql", "message"),
-    [
-        ("UPDATE entries SET entry = leaf_hash", "an entry is never changed"),
-        ("DELETE FROM entries", "an entry is never deleted"),
-        ("INSERT INTO entries SELECT 7, root, root, root FROM entries", "positions have no gap"),
-        ("UPDATE idempotency SET position = 1", "a key keeps its entry"),
-        ("DELETE FROM idempotency", "a key is never deleted"),
-        ("UPDATE labels SET position = 1", "a label keeps its entry"),
-        ("DELETE FROM labels", "a label is never deleted"),
-        ("UPDATE requests SET position = 1", "a request keeps its entry"),
-        ("DELETE FROM requests", "a request is kept until it expires"),
-    ],
-)
-def test_the_database_itself_refuses_to_change_what_is_recorded(
-    path: Location, sql: str, message: str
-) -> None:
-    with Ledger.open(path) as ledger:
-        ledger.append([note(0), note(1)], idempotency_keys=["k", None])
-        ledger.record([note(2)], KeyedRequest("r", b"0" * 32, datetime.now(UTC) + DAY))
-        database = ledger._connection
-        with pytest.raises(database.errors, match=f"the ledger is append-only: {message}"):
-            database.execute(sql)
-    assert verify(path).ok
-
-
-@pytest.mark.parametrize("table", ["entries", "idempotency"])
-def test_a_file_refuses_to_replace_a_row(tmp_path: Path, table: str) -> None:
-    with Ledger.open(tmp_path / "ledger.sqlite", create=True) as ledger:
-        ledger.append([note(0)], idempotency_keys=["k"])
-        with pytest.raises(sqlite3.IntegrityError, match="the ledger is append-only"):
-            ledger._connection.execute(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
-
-
-@pytest.mark.parametrize("table", ["entries", "idempotency", "labels", "requests"])
-def test_a_server_refuses_to_empty_a_table(server: str, template: str, table: str) -> None:
-    with Ledger.open(new_database(server, template)) as ledger:
-        database = ledger._connection
-        with pytest.raises(database.errors, match="the ledger is append-only: it is never emptied"):
-            database.execute(f"TRUNCATE {table}")
-
-
-LOGINS = """
-CREATE ROLE {0}_clerk LOGIN; GRANT gearline_writer TO {0}_clerk;
-CREATE ROLE {0}_auditor LOGIN; GRANT gearline_reader TO {0}_auditor
-"""
-
-
-def test_a_server_lets_the_writer_append_and_the_reader_read_and_neither_do_more(
-    server: str, template: str
-) -> None:
-    url = new_database(server, template)
-    name = url.partition("?")[0].rsplit("/", 1)[1]
-    with psycopg.connect(url, autocommit=True) as owner:
-        owner.execute(LOGINS.format(name).encode())
-    clerk, auditor = (url.replace("postgres:@", f"{name}_{who}@") for who in ("clerk", "auditor"))
-    with Ledger.open(clerk) as ledger:
-        assert ledger.append([note(0)], idempotency_keys=["k"]) == [0]
-        for sql in (
-            "DELETE FROM entries",
-            "UPDATE entries SET entry = leaf_hash",
-            "TRUNCATE entries",
-            "DROP TABLE entries",
-            "ALTER TABLE entries DISABLE TRIGGER ALL",
-            "SET session_replication_role = replica",
-            "DELETE FROM tree",
-        ):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                ledger._connection.execute(sql)
-    assert verify(auditor).ok
-    assert [entry.position for entry in read_entries(auditor)] == [0]
-    with Ledger.open(auditor) as ledger, pytest.raises(LedgerUnavailableError, match="denied"):
-        ledger.append([note(1)])
-
-
-def test_a_server_that_does_not_sync_is_refused(
-    server: str, template: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from serving.ledger import postgres
-
-    asked = postgres._require_syncing
-
-    class Unsynced:
-        def __init__(self, database: object) -> None:
-            self.name = "db"
-            self.connection = self
-
-        def execute(self, sql: bytes) -> Unsynced:
-            return self
-
-        def fetchone(self) -> tuple[str]:
-            return ("off",)
-
-    monkeypatch.setattr(postgres, "_require_syncing", lambda database: asked(Unsynced(database)))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="a ledger needs a server that syncs: db runs with fsync"):
-        Ledger.open(new_database(server, template))
-
-
-def test_a_database_without_a_ledger_is_named_and_no_password_is_shown(server: str) -> None:
-    url = new_database(server)
-    with pytest.raises(InputError, match="make one with `gearline ledger migrate URL`"):
-        Ledger.open(url)
-    assert not exists(url)
-    wrong = "postgresql://clerk:secret@localhost:1/ledger"
-    with pytest.raises(LedgerUnavailableError, match="clerk@localhost:1/ledger: connection") as bad:
-        Ledger.open(wrong)
-    assert "secret" not in str(bad.value)
-
-
-# --- migrations ---------------------------------------------------------------------------------
-
-
-def first_version(place: Location) -> None:
-    """A ledger as the first release left it, with one entry."""
-    now = datetime(2024, 3, 1, 12, tzinfo=UTC)
-    body = {"client_id": "c7", "number": 0}
-    entry = seal(prepare({"kind": "note", "body": body}), next_entry_id(now, None), now)
-    tree = CompactRange()
-    tree.append(leaf_hash(entry))
-    row = (0, leaf_hash(entry), tree.root(), entry)
-    state = (1, tree.to_bytes())
-    if is_url(place):
-        with psycopg.connect(str(place), autocommit=True) as server:
-            server.execute("CREATE SCHEMA gearline")
-            server.execute("SET search_path = gearline")
-            server.execute(
-                "CREATE TABLE schema_version"
-                " (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-            )
-            server.execute(POSTGRES[1].encode())
-            server.execute("INSERT INTO schema_version (version) VALUES (1)")
-            server.execute("INSERT INTO entries VALUES (%s, %s, %s, %s)", row)
-            server.execute("UPDATE tree SET size = %s, peaks = %s", state)
-    else:
-        file = sqlite3.connect(place, isolation_level=None)
-        file.executescript(f"PRAGMA journal_mode = WAL; {SQLITE[1]} PRAGMA user_version = 1;")
-        file.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", row)
-        file.execute("UPDATE tree SET size = ?, peaks = ?", state)
-        file.close()
-
-
-def test_a_ledger_of_the_first_version_is_brought_up_with_its_entries(
-    place: Callable[[], Location],
-) -> None:
-    where = place()
-    first_version(where)
-    with Ledger.open(where, create=True) as ledger:
-        assert ledger._connection.version == CURRENT_VERSION
-        assert ledger.append([note(1)]) == [1]
-    with LedgerReader(where) as reader:
-        assert [e.position for e in reader.latest("client_id/c7")] == [0]
-    assert verify(where).ok
-
-
-def test_a_file_of_the_first_version_is_verified_as_it_is(tmp_path: Path) -> None:
-    first_version(tmp_path / "ledger.sqlite")
-    assert verify(tmp_path / "ledger.sqlite").ok
-
-
-# --- requests -----------------------------------------------------------------------------------
-
-DAY = timedelta(days=1)
-
-
-def keyed(key: str, body: bytes, at: datetime = NOON) -> KeyedRequest:
-    return KeyedRequest(key, hashlib.sha256(body).digest(), at + DAY)
-
-
-def test_a_request_takes_effect_once_also_after_reopening(path: Location) -> None:
-    with Ledger.open(path, clock=lambda: NOON) as ledger:
-        first = ledger.record([note(0), note(1)], keyed("k", b"body"))
-        assert (first.positions, first.repeated) == ([0, 1], False)
-    with Ledger.open(path, clock=lambda: NOON + DAY / 2) as ledger:
-        again = ledger.record([note(5)], keyed("k", b"body"))
-        assert (again.positions, again.repeated) == ([0], True)
-        assert again.entries == first.entries[:1]
-        assert ledger.head().size == 2
-
-
-def test_a_key_with_another_request_is_refused_and_nothing_is_recorded(path: Location) -> None:
-    with Ledger.open(path, clock=lambda: NOON) as ledger:
-        ledger.record([note(0)], keyed("k", b"body"))
-        with pytest.raises(RequestConflictError, match="use a new key"):
-            ledger.record([note(1)], keyed("k", b"another"))
-        assert ledger.head().size == 1
-
-
-def test_a_key_is_free_again_once_its_record_has_expired(path: Location) -> None:
-    with Ledger.open(path, clock=lambda: NOON) as ledger:
-        ledger.record([note(0)], keyed("k", b"body"))
-    later = NOON + DAY
-    with Ledger.open(path, clock=lambda: later) as ledger:
-        assert ledger.record([note(1)], keyed("k", b"another", later)).positions == [1]
-        assert ledger.record([note(2)], keyed("k", b"another", later)).positions == [1]
-    assert verify(path).ok
-
-
-def test_two_requests_of_one_key_in_one_group_are_one(path: Location) -> None:
-    with Ledger.open(path, clock=lambda: NOON) as ledger:
-        group = [
-            Submission([(prepare(note(number)), None)], keyed("k", body))
-            for number, body in enumerate((b"body", b"body", b"another"))
-        ]
-        ledger.commit_group(group)
-        assert [s.positions for s in group] == [[0], [0], []]
-        assert [s.repeated for s in group] == [False, True, False]
-        assert isinstance(group[2].error, RequestConflictError)
-        assert ledger.head().size == 1
-
-
-def test_entries_are_found_by_what_their_bodies_name_newest_first(path: Location) -> None:
-    with Ledger.open(path) as ledger, LedgerReader(path) as reader:
-        for number in range(3):
-            body = {"client_id": "c7", "decision_id": f"d{number}"}
-            ledger.append([{"kind": "decision", "body": body}])
-        assert [e.position for e in reader.latest("client_id/c7", 2)] == [2, 1]
-        assert [e.position for e in reader.latest("client_id/c7", 2, before=2)] == [1, 0]
-        assert [e.position for e in reader.latest("decision_id/d1")] == [1]
-        assert reader.latest("decision_id/d9") == []
-        assert reader.entry(1).body["decision_id"] == "d1"
 
 
 # --- idempotency --------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ def test_what_is_published_is_what_the_night_sealed(tmp_path):
             strict=True,
         ):
             found = cases.read(client)
+            assert found is not None
             assert (found.decision_id, found.max_debt_amt) == (decision, str(amount))
             assert found.case.client_id == client
         assert cases.read("nobody") is None

@@ -1,0 +1,88 @@
+"""A caller's request takes effect once; entries are found by what their bodies name."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from serving.ledger import (
+    KeyedRequest,
+    Ledger,
+    LedgerReader,
+    Location,
+    RequestConflictError,
+    Submission,
+    verify,
+)
+from serving.ledger.envelope import prepare
+
+NOON = datetime(2024, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def note(number: int) -> dict[str, object]:
+    return {"kind": "note", "body": {"number": number}}
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+DAY = timedelta(days=1)
+
+
+def keyed(key: str, body: bytes, at: datetime = NOON) -> KeyedRequest:
+    return KeyedRequest(key, hashlib.sha256(body).digest(), at + DAY)
+
+
+def test_a_request_takes_effect_once_also_after_reopening(path: Location) -> None:
+    with Ledger.open(path, clock=lambda: NOON) as ledger:
+        first = ledger.record([note(0), note(1)], keyed("k", b"body"))
+        assert (first.positions, first.repeated) == ([0, 1], False)
+    with Ledger.open(path, clock=lambda: NOON + DAY / 2) as ledger:
+        again = ledger.record([note(5)], keyed("k", b"body"))
+        assert (again.positions, again.repeated) == ([0], True)
+        assert again.entries == first.entries[:1]
+        assert ledger.head().size == 2
+
+
+def test_a_key_with_another_request_is_refused_and_nothing_is_recorded(path: Location) -> None:
+    with Ledger.open(path, clock=lambda: NOON) as ledger:
+        ledger.record([note(0)], keyed("k", b"body"))
+        with pytest.raises(RequestConflictError, match="use a new key"):
+            ledger.record([note(1)], keyed("k", b"another"))
+        assert ledger.head().size == 1
+
+
+def test_a_key_is_free_again_once_its_record_has_expired(path: Location) -> None:
+    with Ledger.open(path, clock=lambda: NOON) as ledger:
+        ledger.record([note(0)], keyed("k", b"body"))
+    later = NOON + DAY
+    with Ledger.open(path, clock=lambda: later) as ledger:
+        assert ledger.record([note(1)], keyed("k", b"another", later)).positions == [1]
+        assert ledger.record([note(2)], keyed("k", b"another", later)).positions == [1]
+    assert verify(path).ok
+
+
+def test_two_requests_of_one_key_in_one_group_are_one(path: Location) -> None:
+    with Ledger.open(path, clock=lambda: NOON) as ledger:
+        group = [
+            Submission([(prepare(note(number)), None)], keyed("k", body))
+            for number, body in enumerate((b"body", b"body", b"another"))
+        ]
+        ledger.commit_group(group)
+        assert [s.positions for s in group] == [[0], [0], []]
+        assert [s.repeated for s in group] == [False, True, False]
+        assert isinstance(group[2].error, RequestConflictError)
+        assert ledger.head().size == 1
+
+
+def test_entries_are_found_by_what_their_bodies_name_newest_first(path: Location) -> None:
+    with Ledger.open(path) as ledger, LedgerReader(path) as reader:
+        for number in range(3):
+            body = {"client_id": "c7", "decision_id": f"d{number}"}
+            ledger.append([{"kind": "decision", "body": body}])
+        assert [e.position for e in reader.latest("client_id/c7", 2)] == [2, 1]
+        assert [e.position for e in reader.latest("client_id/c7", 2, before=2)] == [1, 0]
+        assert [e.position for e in reader.latest("decision_id/d1")] == [1]
+        assert reader.latest("decision_id/d9") == []
+        assert reader.entry(1).body["decision_id"] == "d1"
