@@ -288,7 +288,7 @@ def run_stress(arguments: argparse.Namespace, stages: Stages) -> Answer:
     from data_contracts.units import parse_day
     from features.panel import load_panel
     from serving.commands.stress import decided_after, firm_and_policy, load_book
-    from training.stress.report import desk_of, paths_report, shocked_panel
+    from training.stress.report import desk_of, paths_report, shocked_panel, text_of
     from training.stress.scenario import SCENARIOS, price_path, read_scenario
 
     root = arguments.lake
@@ -319,9 +319,8 @@ def run_stress(arguments: argparse.Namespace, stages: Stages) -> Answer:
         after = shocked_panel(panel, t, path)
     decided = decided_after(root, day, panel, after, arguments.bundle, pack, stages)
     document |= decided
-    text = "\n".join(f"{k}: {v}" for k, v in document.items())
     broken = decided["zero_shock_equals_production"] is False
-    return (FOUND if broken else DONE), {**document, "lake": str(root)}, text
+    return (FOUND if broken else DONE), {**document, "lake": str(root)}, text_of(document)
 
 
 def dispatch(arguments: argparse.Namespace) -> int:

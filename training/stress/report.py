@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -206,6 +206,44 @@ def paths_report(
         "reverse_fall_ratio": falls,
         "seed": arguments.seed,
     }
+
+
+def text_of(document: Mapping[str, Any]) -> str:
+    """The document for a person."""
+    rows = [("nothing happens", document["base"]), (document["scenario"], document["first_round"])]
+    if document["rounds"]:
+        rows.append((f"after {document['rounds']} rounds", document["final"]))
+    lines = [
+        f"{document['clients']:,} clients on {document['as_of']}, {document['debtors']:,} with debt,"
+        f" {document['debt_amt']} owed",
+        f"{'':<28}{'called':>8}{'cured':>8}{'forced':>8}{'sold':>18}{'short':>7}{'shortfall':>16}",
+    ]
+    for name, r in rows:
+        lines.append(
+            f"{name:<28}{r['called']:>8,}{r['cured']:>8,}{r['forced']:>8,}{r['sold_amt']:>18}"
+            f"{r['shortfalls']:>7,}{r['shortfall_amt']:>16}"
+        )
+    if not document["feedback"]:
+        lines.append("no volumes in this market: forced sales do not move prices")
+    pool = document["pool"]
+    lines += [
+        f"{document['draws']:,} draws: VaR 95 % {document['var_95_amt']}, LaR 95 %"
+        f" {document['lar_95_amt']}",
+        f"reserve pool {pool['target_amt']}: ES 99.9 % {pool['expected_shortfall_999_amt']}, cover-2"
+        f" {pool['cover_two_amt']}, floor {pool['floor_amt']}",
+        "borne by " + ", ".join(f"{b['layer']} {b['used_amt']}" for b in document["draw_down"]),
+    ]
+    if document["reverse_fall_ratio"] is not None:
+        lines.append(f"a fall of {document['reverse_fall_ratio']:.1%} empties the pool")
+    lines.append(
+        f"{document['decisions']:,} decisions of the night: {document['decisions_sha256']}"
+    )
+    if document["decisions_after_sha256"] is not None:
+        lines.append(f"decided again after the shock:  {document['decisions_after_sha256']}")
+    if document["zero_shock_equals_production"] is not None:
+        same = document["zero_shock_equals_production"]
+        lines.append("equal, byte for byte" if same else "NOT EQUAL: the desk decides differently")
+    return "\n".join(lines)
 
 
 def _still(desk: Desk) -> PricePath:
