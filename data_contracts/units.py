@@ -111,12 +111,14 @@ def quantise_array(values: FloatArray, one: int) -> IntArray:
     """
     scaled = np.asarray(values, dtype=np.float64) * one
     undefined = np.isnan(scaled)
-    if bool(np.any(np.abs(scaled[~undefined]) >= 2.0**52)):
+    if bool(np.any(np.abs(scaled) >= 2.0**52)):
         raise InputError(
             "a feature value is infinite or beyond 2**52 quanta; clip it in its definition"
         )
-    out = np.full(scaled.shape, NULL, dtype=np.int64)
-    out[~undefined] = np.rint(scaled[~undefined]).astype(np.int64)
+    whole = np.rint(scaled)
+    whole[undefined] = 0.0
+    out = whole.astype(np.int64)
+    out[undefined] = NULL
     return out
 
 

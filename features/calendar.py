@@ -11,20 +11,10 @@ import numpy.typing as npt
 
 from data_contracts.errors import InputError
 from data_contracts.units import IntArray
+from data_contracts.zones import MARKET_ZONES
 
 CUT_OFF_HOUR: Final = 18
 """After both markets' close and their brokers' end-of-day files, before the nightly run."""
-
-MARKET_ZONES: Final[dict[str, str]] = {
-    "XSHG": "Asia/Shanghai",
-    "XSHE": "Asia/Shanghai",
-    "BJSE": "Asia/Shanghai",
-    "XNYS": "America/New_York",
-    "XNAS": "America/New_York",
-    "XASE": "America/New_York",
-    "ARCX": "America/New_York",
-}
-"""Time zone of each exchange, by ISO 10383 market identifier."""
 
 
 def market_zone(mic: str) -> ZoneInfo:

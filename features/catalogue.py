@@ -21,7 +21,6 @@ class Item:
 
 
 NO_TABLE: Final = "no contract table holds it"
-NOT_READ: Final = "the contract table has it, the price panel does not read it yet"
 
 CATALOGUE: Final = (
     Item(1, "Distance to a margin call", "距追保线距离", ("distance_to_call_sigma",)),
@@ -32,15 +31,15 @@ CATALOGUE: Final = (
          ("portfolio_volatility_60_sessions_ratio", "beta", "max5_return"),
          "expected shortfall: computed with the security margins, not learned"),
     Item(4, "Concentration by name, industry and theme", "个股、行业、题材集中度",
-         ("largest_weight_ratio", "herfindahl_ratio"),
-         f"industry: {NOT_READ}; theme: {NO_TABLE}"),
+         ("largest_weight_ratio", "herfindahl_ratio", "largest_industry_ratio"),
+         f"theme: {NO_TABLE}"),
     Item(5, "Price limits, boards, special treatment, new listings", "涨跌幅、板块、风险警示、次新",
-         ("high_limit_share", "special_treatment_share"), f"new listings: {NOT_READ}"),
+         ("high_limit_share", "special_treatment_share", "new_listing_share")),
     Item(6, "Time to sell, price impact, suspended or locked", "变现天数、冲击成本、停牌与锁定",
-         ("days_to_liquidate", "suspended_share"),
-         f"price impact by turnover: {NOT_READ}; bought today and locked: left to the margins"),
-    Item(7, "Crowding with other borrowers", "融资拥挤度", (),
-         f"financing balance over float: {NOT_READ}; overlap with the book is a firm-level term"),
+         ("days_to_liquidate", "suspended_share", "price_impact_ratio"),
+         "bought today and locked: left to the margins"),
+    Item(7, "Crowding with other borrowers", "融资拥挤度", ("crowding_ratio",),
+         "overlap with the book is a firm-level term"),
     Item(8, "Turnover", "换手率",
          ("turnover_20_sessions_ratio", "turnover_60_sessions_ratio",
           "turnover_250_sessions_ratio", "traded_value_20_sessions_amt",
@@ -99,8 +98,9 @@ CATALOGUE: Final = (
          "a limit on the whole group, pooled in the decision, not a feature of one client"),
     Item(29, "Insiders, locked shares, pledges", "内部人、限售与质押", (), NO_TABLE),
     Item(30, "State of the market", "市场状态",
-         ("index_drawdown_250_sessions_ratio", "index_volatility_20_sessions_ratio"),
-         f"financing balance over float: {NOT_READ}; names at the limit: needs reference prices"),
+         ("index_drawdown_250_sessions_ratio", "index_volatility_20_sessions_ratio",
+          "market_financing_ratio", "market_financing_growth_20_sessions_ratio"),
+         "names at the limit: needs reference prices"),
 )  # fmt: skip
 """Protected attributes are no items: no feature reads them."""
 BESIDE: Final = ("kyc_age_days",)

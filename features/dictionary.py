@@ -6,7 +6,7 @@ from typing import Final
 
 from features.catalogue import CATALOGUE
 from features.declare import Feature
-from features.sets import BEHAVIOURAL_2, FEATURE_SETS, feature_set_sha256
+from features.sets import BEHAVIOURAL_3, FEATURE_SETS, feature_set_sha256
 
 DIRECTIONS: Final = {1: "higher is riskier", -1: "lower is riskier", 0: "left free"}
 
@@ -39,7 +39,7 @@ def dictionary_markdown() -> str:
     for item in CATALOGUE:
         names = ", ".join(f"`{name}`" for name in item.features) or "none"
         lines.append(f"| {item.number} | {item.en} · {item.zh} | {names} | {item.skipped} |")
-    for feature in BEHAVIOURAL_2.features:
+    for feature in BEHAVIOURAL_3.features:
         lines += ["", *_entry(feature)]
     return "\n".join(lines) + "\n"
 

@@ -1,7 +1,8 @@
 """The price panel: a market's securities and sessions as dense integer arrays.
 
-Built from the shared tables ``bars``, ``instruments``, ``sessions`` of a lake; used by the
-features, by the market laboratory and by the builder of the market snapshot.
+Built from the shared tables ``bars``, ``instruments``, ``sessions`` of a lake, and of
+``security_financing`` where the lake has it; used by the features, by the market laboratory and by
+the builder of the market snapshot.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import pyarrow.compute as pc
 from data_contracts.errors import InputError
 from data_contracts.lake import decimal_to_int, lake_info, read_table
 from data_contracts.units import NULL, BoolArray, FloatArray, IntArray
+from features.calendar import cut_offs
 
 DateArray = npt.NDArray[np.datetime64]
 
 BY_SESSION: Final = (
     "sessions", "close_at", "close", "pre_close", "volume_shares", "suspended", "price_limit",
     "haircut", "margin_eligible", "collateral_eligible", "special_treatment", "index_close",
+    "industry", "turnover_amt", "financing_amt", "float_value_amt",
 )  # fmt: skip
 
 
@@ -43,6 +46,12 @@ class PricePanel:
     margin_eligible, collateral_eligible, special_treatment : bool, shape (T, N)
     board : tuple of N boards
     index_close : int64, shape (T,), the market index, ``NULL`` where there is none
+    industry : int64 codes, shape (T, N), -1 where unknown; None if no name has one
+    listed_on : datetime64[D], shape (N,), ``NaT`` where unknown; None if no name has one
+    turnover_amt : int64 minor units, shape (T, N), ``NULL`` where unknown; None if no bar has one
+    financing_amt, float_value_amt : int64 minor units, shape (T, N): margin debt in a name and its
+        tradable value, the last that were published by each session's cut-off; ``NULL`` before any,
+        None where the lake has no such table
     """
 
     mic: str
@@ -61,6 +70,11 @@ class PricePanel:
     special_treatment: BoolArray
     board: tuple[str, ...]
     index_close: IntArray
+    industry: IntArray | None = None
+    listed_on: DateArray | None = None
+    turnover_amt: IntArray | None = None
+    financing_amt: IntArray | None = None
+    float_value_amt: IntArray | None = None
 
     def session_index(self, session: np.datetime64) -> int:
         """Position of the last session at or before a date.
@@ -79,7 +93,8 @@ class PricePanel:
 
     def until(self, t: int) -> PricePanel:
         """The panel as it stood at a session: nothing later can be read from it."""
-        return replace(self, **{name: getattr(self, name)[: t + 1] for name in BY_SESSION})
+        held = {name: getattr(self, name) for name in BY_SESSION}
+        return replace(self, **{n: a[: t + 1] for n, a in held.items() if a is not None})
 
     def simple_returns(self) -> FloatArray:
         """Returns close/reference - 1, shape (T, N); NaN where undefined or suspended.
@@ -112,7 +127,7 @@ class PricePanel:
 
 
 def _codes(column: pa.ChunkedArray, names: list[str]) -> IntArray:
-    codes = pc.index_in(column, value_set=pa.array(names))
+    codes = pc.index_in(column, value_set=pa.array(names, pa.string()))
     return np.asarray(codes.fill_null(-1)).astype(np.int64)
 
 
@@ -148,6 +163,10 @@ def load_panel(root: Path) -> PricePanel:
     traded = np.asarray(bars["volume_shares"].fill_null(NULL)).astype(np.int64)
     volume[row[own], code[own]] = traded[own]
     suspended[row[own], code[own]] = np.asarray(bars["suspended"])[own]
+    turnover: IntArray | None = None
+    if bars["turnover_amt"].null_count < len(bars):
+        turnover = np.full(shape, NULL, dtype=np.int64)
+        turnover[row[own], code[own]] = decimal_to_int(bars["turnover_amt"])[own]
 
     index_close = np.full(len(sessions), NULL, dtype=np.int64)
     if index_symbols:
@@ -164,12 +183,20 @@ def load_panel(root: Path) -> PricePanel:
     code = _codes(instruments["symbol"], symbols)
     limits = decimal_to_int(instruments["price_limit_ratio"])
     haircuts = decimal_to_int(instruments["collateral_haircut_ratio"])
+    industries = _known_names(instruments["industry"])
+    of_industry = np.full(shape, -1, dtype=np.int64)
+    industry_code = _codes(instruments["industry"], industries)
+    listed_on = np.full(len(symbols), np.datetime64("NaT", "D"))
+    listed = _days(instruments["listed_on"])
     flag_values = {n: np.asarray(instruments[n]) for n in flags}
     for k in range(len(code)):
         if code[k] < 0 or start[k] >= len(sessions):
             continue
         limit[start[k] :, code[k]] = limits[k]
         haircut[start[k] :, code[k]] = haircuts[k]
+        of_industry[start[k] :, code[k]] = industry_code[k]
+        if not np.isnat(listed[k]):
+            listed_on[code[k]] = listed[k]
         for name, block in flags.items():
             block[start[k] :, code[k]] = flag_values[name][k]
     return PricePanel(
@@ -189,4 +216,47 @@ def load_panel(root: Path) -> PricePanel:
         special_treatment=flags["is_special_treatment"],
         board=tuple(boards[s] for s in symbols),
         index_close=index_close,
+        industry=of_industry if industries else None,
+        listed_on=None if bool(np.all(np.isnat(listed_on))) else listed_on,
+        turnover_amt=turnover,
+        **_financing(root, symbols, sessions, info.mic),
     )
+
+
+def _known_names(column: pa.ChunkedArray) -> list[str]:
+    names: list[str] = sorted(name for name in pc.unique(column).to_pylist() if name is not None)
+    return names
+
+
+def _days(column: pa.ChunkedArray) -> DateArray:
+    days = np.asarray(column.cast(pa.int32()).fill_null(0)).astype("datetime64[D]")
+    days[np.asarray(column.is_null())] = np.datetime64("NaT", "D")
+    return days
+
+
+def _financing(
+    root: Path, symbols: list[str], sessions: DateArray, mic: str
+) -> dict[str, IntArray]:
+    """Margin debt and tradable value as published by each cut-off; nothing without the table."""
+    if not (root / "security_financing").is_dir():
+        return {}
+    table = read_table(root, "security_financing")
+    code = _codes(table["symbol"], symbols)
+    stamps = [np.asarray(table[n].cast(pa.int64())) for n in ("event_at", "known_at")]
+    cuts = cut_offs(sessions, mic)
+    seen = np.searchsorted(cuts, np.maximum(*stamps))
+    session = np.asarray(table["session"]).astype("datetime64[D]")
+    mine = np.flatnonzero((code >= 0) & (seen < len(sessions)))
+    # In order of what is newest: a later session, then a later version of the same.
+    mine = mine[np.lexsort((stamps[1][mine], session[mine]))]
+    newest = np.full((len(sessions), len(symbols)), -1, dtype=np.int64)
+    np.maximum.at(newest, (seen[mine], code[mine]), np.arange(len(mine)))
+    newest = np.maximum.accumulate(newest, axis=0)
+    out: dict[str, IntArray] = {}
+    for name, column in (
+        ("financing_amt", "financing_balance_amt"),
+        ("float_value_amt", "float_value_amt"),
+    ):
+        values = np.append(decimal_to_int(table[column])[mine], NULL)
+        out[name] = values[newest]  # -1 takes the last
+    return out

@@ -81,4 +81,7 @@ FLOWS: Final = FeatureSet("flows", 1, _of("flows"))
 BEHAVIOURAL_2: Final = FeatureSet("behavioural", 2, (*_ALL, *_of("flows", "costs")))
 """The second version: the first, the flows, costs, loans and results over a year."""
 
-FEATURE_SETS: Final = (APPLICATION, BEHAVIOURAL, BEHAVIOURAL_2, FLOWS)
+BEHAVIOURAL_3: Final = FeatureSet("behavioural", 3, (*_ALL, *_of("flows", "costs", "securities")))
+"""The third version: the second, and what the names held are like, where the lake tells."""
+
+FEATURE_SETS: Final = (APPLICATION, BEHAVIOURAL, BEHAVIOURAL_2, BEHAVIOURAL_3, FLOWS)

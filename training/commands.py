@@ -119,7 +119,11 @@ def _flows(arguments: argparse.Namespace, day: dt.date, stages: Stages) -> Featu
         )
     else:
         since = parse_day(arguments.since, "--since")
-        lake = advance(arguments.lake, day, since, threads).lake
+        frames: list[FeatureFrame] = []
+        advance(
+            arguments.lake, day, since, threads, lambda t: frames.append(flow_frame(t, threads))
+        )
+        return frames[0]
     return flow_frame(lake, threads)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.errors import InputError
-from data_contracts.lake import lake_info, read_table
+from data_contracts.lake import lake_info, read_table, refuse_stopped
 from data_contracts.units import BoolArray, IntArray
 from features.calendar import cut_offs
 from features.panel import DateArray
 from features.rows import AccountRows, Names, account_rows, read_accounts
-from features.tallies.kernel import Int32Array, day_sums
-from features.tallies.scan import (
-    Fills,
-    Scanner,
-    UInt64Array,
-    name_codes,
-    symbols_of,
-    trade_files,
-)
+from features.tallies.days import Days, DaySegment, days_of
+from features.tallies.fills import FillSegment, repeated, shared_accounts
+from features.tallies.scan import Fills, Scanner, symbols_of, text_codes, trade_files
 from features.tallies.values import Tallies
 
 Progress = Callable[[int, int], None]
@@ -66,25 +61,6 @@ class Calendar:
             within = f"; its sessions run from {days[0]} to {days[-1]}" if len(days) else ""
             raise InputError(f"{session} is no session of the lake{within}")
         return Calendar(days, cut_offs(days, lake_info(root).mic), t)
-
-
-@dataclass(frozen=True)
-class Days:
-    """Sums of clients' sessions, by client then session; see ``DAY_COLUMNS``."""
-
-    client: Int32Array
-    session: Int32Array
-    numbers: IntArray
-
-    @staticmethod
-    def of(fills: Fills, rows: IntArray, actor: IntArray, symbols: int, calendar: Calendar) -> Days:
-        """Sum the chosen fills; ``actor`` is each account's client, -1 for none."""
-        client = actor[fills.account[rows]]
-        rows, client = rows[client >= 0], client[client >= 0]
-        session = np.searchsorted(calendar.cut_offs, fills.event[rows]).astype(np.int64)
-        name = name_codes(fills.account[rows], fills.symbol[rows], symbols)
-        values = (name, fills.buy[rows], fills.value[rows], fills.financed[rows])
-        return Days(*day_sums(client, session, *values, len(calendar.sessions)))
 
 
 @dataclass(frozen=True)
@@ -130,38 +106,58 @@ def _ascending(column: pa.ChunkedArray) -> pa.Array:
 
 
 @dataclass(frozen=True)
-class BucketTallies:
-    """What a bucket's clients add up to; ``days`` and ``ids`` only where a state is kept.
+class Kept:
+    """What a state keeps of a bucket; accounts and clients are positions in the bucket.
 
-    ``shared`` are numbers of accounts that share a trade with another, see ``Fills``.
+    ``shared`` are pairs of accounts that share a trade.
     """
+
+    fills: FillSegment
+    days: DaySegment
+    shared: IntArray
+
+
+@dataclass(frozen=True)
+class BucketTallies:
+    """What a bucket's clients add up to; ``kept`` only where a state is kept."""
 
     accounts: BucketAccounts
     listed: BoolArray
     tallies: Tallies
-    days: Days | None
-    ids: UInt64Array | None
-    shared: pa.Array
+    kept: Kept | None
 
 
 def tally_bucket(
-    root: Path, bucket: int, calendar: Calendar, scanner: Scanner, symbols: int, keep: bool
+    root: Path,
+    bucket: int,
+    calendar: Calendar,
+    scanner: Scanner,
+    symbols: int,
+    files: Sequence[Path],
+    keep: bool,
 ) -> BucketTallies:
     """Scan one bucket."""
     accounts = BucketAccounts.read(root, bucket, calendar)
-    fills = scanner.read(trade_files(root, bucket), accounts.accounts, calendar.cut)
+    fills = scanner.read(files, accounts.accounts, calendar.cut, keep)
     rows = fills.current(calendar.cut)
-    days = Days.of(fills, rows, accounts.actor, symbols, calendar)
+    days = days_of(fills, rows, accounts.actor, symbols, calendar.cut_offs)
     tallies = Tallies.empty(len(accounts.clients), calendar.t)
     tallies.add(days.client, days.session, days.numbers)
-    return BucketTallies(
-        accounts,
-        accounts.listed(calendar),
-        tallies,
-        days if keep else None,
-        np.sort(fills.ids) if keep else None,
-        accounts.accounts.take(pa.array(fills.shared)),
+    kept = _kept(fills, days, len(calendar.sessions)) if keep else None
+    return BucketTallies(accounts, accounts.listed(calendar), tallies, kept)
+
+
+def _kept(fills: Fills, days: Days, sessions: int) -> Kept:
+    if fills.trade_ids is None or fills.source is None:
+        raise ValueError("a state is kept of fills that were read with keep")
+    some = np.zeros(len(fills.ids), dtype=np.int64)
+    segment = FillSegment.of(
+        fills, fills.known, fills.source, fills.trade_ids, fills.ids, some, buckets=1
     )
+    rows = repeated(fills.ids)
+    key = text_codes(fills.trade_ids.take(pa.array(rows)))
+    shared = shared_accounts(key, fills.account[rows])
+    return Kept(segment, DaySegment.of([(days, 1)], sessions), shared)
 
 
 @dataclass(frozen=True)
@@ -172,18 +168,28 @@ class LakeTallies:
     client_ids: pa.Array
     tallies: Tallies
 
+    @staticmethod
+    def gather(session: dt.date, parts: Sequence[BucketTallies]) -> LakeTallies:
+        """The listed clients of all buckets, one after the other."""
+        listed = [np.flatnonzero(part.listed) for part in parts]
+        ids = [part.accounts.clients.filter(pa.array(part.listed)) for part in parts]
+        tallies = [part.tallies.take(rows) for part, rows in zip(parts, listed, strict=True)]
+        return LakeTallies(session, pa.concat_arrays(ids), Tallies.together(tallies))
+
 
 def tally_buckets(
     root: Path,
     calendar: Calendar,
     threads: int,
     *,
-    keep: bool = False,
+    keep: Sequence[Sequence[Path]] | None = None,
     progress: Progress | None = None,
-) -> list[BucketTallies]:
-    """Scan every bucket of a lake.
+) -> Iterator[BucketTallies]:
+    """Scan every bucket of a lake; the answers come in the order of the buckets.
 
-    The answer does not depend on ``threads``: a bucket is one thread's, and buckets share nothing.
+    ``keep`` asks for what a state keeps, and names the trade files of each bucket. The answers do
+    not depend on ``threads``: a bucket is one thread's, and buckets share nothing. Few buckets are
+    in memory at once.
     """
     symbols, buckets = symbols_of(root), lake_info(root).buckets
     idle: SimpleQueue[Scanner] = SimpleQueue()
@@ -194,39 +200,40 @@ def tally_buckets(
     def one(bucket: int) -> BucketTallies:
         scanner = idle.get()
         try:
-            return tally_bucket(root, bucket, calendar, scanner, len(symbols), keep)
+            files = trade_files(root, bucket) if keep is None else keep[bucket]
+            return tally_bucket(
+                root, bucket, calendar, scanner, len(symbols), files, keep is not None
+            )
         finally:
             idle.put(scanner)
 
-    out = []
     try:
         with ThreadPoolExecutor(len(scanners)) as pool:
-            for done in pool.map(one, range(buckets)):
-                out.append(done)
+            ahead = len(scanners) + 2
+            running = deque(pool.submit(one, bucket) for bucket in range(min(ahead, buckets)))
+            for bucket in range(buckets):
+                done = running.popleft().result()
+                if bucket + ahead < buckets:
+                    running.append(pool.submit(one, bucket + ahead))
+                yield done
                 if progress:
-                    progress(len(out), buckets)
+                    progress(bucket + 1, buckets)
     finally:
         for scanner in scanners:
             scanner.close()
-    return out
-
-
-def gather(session: dt.date, parts: list[BucketTallies]) -> LakeTallies:
-    """The listed clients of all buckets, one after the other."""
-    tallies = [part.tallies.take(np.flatnonzero(part.listed)) for part in parts]
-    ids = [part.accounts.clients.filter(pa.array(part.listed)) for part in parts]
-    joined = Tallies(
-        tallies[0].t,
-        np.concatenate([x.sums for x in tallies]),
-        np.concatenate([x.decayed for x in tallies]),
-        np.concatenate([x.last for x in tallies]),
-    )
-    return LakeTallies(session, pa.concat_arrays(ids), joined)
 
 
 def tally_lake(
     root: Path, session: dt.date, threads: int = 1, progress: Progress | None = None
 ) -> LakeTallies:
-    """The full build of a lake's tallies at a session."""
+    """The full build of a lake's tallies at a session.
+
+    Raises
+    ------
+    InputError
+        If the last check stopped the lake, or the day is no session of it.
+    """
+    refuse_stopped(root)
     calendar = Calendar.read(root, session)
-    return gather(session, tally_buckets(root, calendar, threads, progress=progress))
+    parts = list(tally_buckets(root, calendar, threads, progress=progress))
+    return LakeTallies.gather(session, parts)

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from data_contracts.units import BoolArray, FloatArray, IntArray
 
 Int8Array = npt.NDArray[np.int8]
+UInt8Array = npt.NDArray[np.uint8]
+UInt32Array = npt.NDArray[np.uint32]
 Int32Array = npt.NDArray[np.int32]
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -153,7 +155,7 @@ def add_days(
     decayed: FloatArray,
     last: Int32Array,
 ) -> None:
-    """Add days, in order of session for each client, to sums (clients, windows, columns).
+    """Add days, in order of session for each client, to sums (windows, columns, clients).
 
     ``decayed`` is each client's decaying sum of traded value as of its ``last`` session, -1 for
     none.
@@ -163,8 +165,8 @@ def add_days(
         for w in range(len(WINDOWS)):
             if s > t - WINDOWS[w]:
                 for column in range(len(DAY_COLUMNS)):
-                    sums[c, w, column] += numbers[k, column]
-                sums[c, w, len(DAY_COLUMNS)] += 1
+                    sums[w, column, c] += numbers[k, column]
+                sums[w, len(DAY_COLUMNS), c] += 1
         if last[c] >= 0:
             decayed[c] *= powers[s - last[c]]
         decayed[c] += float(numbers[k, 1] + numbers[k, 2])
@@ -173,10 +175,73 @@ def add_days(
 
 @compiled
 def take_days(
-    client: Int32Array, numbers: IntArray, count: Int8Array, window: int, sums: IntArray
+    client: Int32Array,
+    numbers: IntArray,
+    count: Int8Array,
+    edges: IntArray,
+    first: int,
+    stop: int,
+    sums: IntArray,
 ) -> None:
-    """Take days that left a window out of its sums; ``count`` is how many sessions each is."""
-    for k in range(len(client)):
-        for column in range(len(DAY_COLUMNS)):
-            sums[client[k], window, column] -= numbers[k, column]
-        sums[client[k], window, len(DAY_COLUMNS)] -= count[k]
+    """Take the days of sessions ``first`` to ``stop`` out of one window's sums.
+
+    ``edges`` (groups, sessions + 1) says where the days of each session stand in each group;
+    ``count`` is how many sessions a day is, negative for one that was taken back.
+    """
+    for group in range(len(edges)):
+        for k in range(edges[group, first], edges[group, stop]):
+            for column in range(len(DAY_COLUMNS)):
+                sums[column, client[k]] -= numbers[k, column]
+            sums[len(DAY_COLUMNS), client[k]] -= count[k]
+
+
+@compiled
+def find_hashes(
+    wanted: UInt32Array,
+    group: IntArray,
+    hashes: UInt32Array,
+    edges: IntArray,
+    place: IntArray,
+    count: IntArray,
+) -> None:
+    """Where each wanted hash stands among the ascending hashes of its group, and how often."""
+    for k in range(len(wanted)):
+        low, high = edges[group[k]], edges[group[k] + 1]
+        end, size = high, high - low
+        # Hashes are spread evenly: nearly always the place is near its share of the range.
+        near = low + ((np.int64(wanted[k]) * size) >> 32)
+        reach = 2 * int(np.sqrt(size)) + 2
+        if near - reach > low and hashes[near - reach] < wanted[k]:
+            low = near - reach
+        if near + reach < high and hashes[near + reach] >= wanted[k]:
+            high = near + reach
+        while low < high:
+            middle = (low + high) // 2
+            if hashes[middle] < wanted[k]:
+                low = middle + 1
+            else:
+                high = middle
+        place[k] = low
+        while low < end and hashes[low] == wanted[k]:
+            low += 1
+        count[k] = low - place[k]
+
+
+@compiled
+def hash_texts(start: IntArray, held: UInt8Array, out: UInt32Array) -> None:
+    """FNV-1a hashes of texts, given where each begins in their bytes and the last ends."""
+    for k in range(len(out)):
+        found = 2166136261
+        for j in range(start[k], start[k + 1]):
+            found = ((found ^ held[j]) * 16777619) & 0xFFFFFFFF
+        out[k] = found
+
+
+@compiled
+def copy_ranges(source: UInt8Array, start: IntArray, stop: IntArray, out: UInt8Array) -> None:
+    """Copy ranges of bytes one after the other."""
+    at = 0
+    for k in range(len(start)):
+        for j in range(start[k], stop[k]):
+            out[at] = source[j]
+            at += 1

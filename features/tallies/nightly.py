@@ -1,14 +1,17 @@
 """The nightly build: a state of an earlier session, and only what was learned since.
 
-New fills of new sessions are added, sessions that left a window are taken out. A client is rebuilt
-from all its fills if one of them is late, corrected or delivered again, or if an account came or
-changed hands: then what was counted for it before is replaced. Either way the sums are those of a
-full build, integer for integer.
+New fills of new sessions are added, sessions that left a window are taken out. A client is summed
+again from all its fills, which the state keeps beside the lake, if one of them is late, corrected
+or delivered again, or if an account came or changed hands: then what was counted for it before is
+replaced. Either way the sums are those of a full build, integer for integer. A night so costs what
+its own rows cost, and one pass over the sums.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -16,294 +19,333 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from data_contracts.errors import InputError
-from data_contracts.lake import table_files
-from data_contracts.units import IntArray
-from features.tallies.changed import AccountChanges, account_changes
-from features.tallies.full import (
-    Calendar,
-    Days,
-    LakeTallies,
-    Progress,
-    gather,
-    tally_buckets,
+from data_contracts.lake import lake_info, refuse_stopped
+from data_contracts.units import BoolArray, IntArray
+from features.tallies.base import build_with_state, with_latest
+from features.tallies.days import Days, DaySegment, days_of
+from features.tallies.fills import (
+    FillRows,
+    FillSegment,
+    pairs_of,
+    repeated,
+    shared_accounts,
+    with_partners,
 )
-from features.tallies.kernel import DAY_COLUMNS, WINDOWS, take_days
-from features.tallies.scan import NewFills, Scanner, UInt64Array, symbols_of, trade_files
-from features.tallies.state import Night, State, read_state, stamp, write_base, write_state
+from features.tallies.full import BucketAccounts, Calendar, LakeTallies
+from features.tallies.kernel import WINDOWS
+from features.tallies.registry import NOBODY, Registry
+from features.tallies.scan import (
+    EVER,
+    Delivered,
+    Scanner,
+    source_code,
+    symbols_of,
+    unknown,
+)
+from features.tallies.state import (
+    WAY_OUT,
+    Files,
+    Held,
+    Segment,
+    State,
+    new_folder,
+    only_build,
+    read_state,
+    write_state,
+)
 from features.tallies.values import NO_SESSION, Tallies
 
+__all__ = ["Advanced", "advance", "build_with_state"]
+
 CLIENTS_AT_ONCE: Final = 20_000
-"""Clients rebuilt together; bounds the memory of a night after a large re-delivery."""
+"""Clients summed again together; bounds the memory of a night after a large re-delivery."""
+JOINED: Final = 16
+"""So many segments of equally many nights become one, so that there never are many."""
 
 
 @dataclass(frozen=True)
 class Advanced:
-    """What a nightly build answers: the tallies, and how much of the lake it had to look at."""
+    """What a nightly build answers: the tallies, and how much it had to look at."""
 
     lake: LakeTallies
     new_rows: int
     rebuilt: int
 
 
-def build_with_state(
-    root: Path, session: dt.date, threads: int = 1, progress: Progress | None = None
-) -> LakeTallies:
-    """A full build that leaves a state for the next night."""
-    calendar = Calendar.read(root, session)
-    parts = tally_buckets(root, calendar, threads, keep=True, progress=progress)
-    clients, bucket, accounts, tallies = write_base(root, session, parts, len(calendar.sessions))
-    state = State(
-        root=root,
-        session=session,
-        cut=calendar.cut,
-        calendar=calendar.digest(calendar.t),
-        files={},
-        client_ids=clients,
-        bucket=bucket,
-        accounts=accounts,
-        shared=pa.concat_arrays([part.shared for part in parts]),
-        tallies=tallies,
-        base=session.isoformat(),
-        nights=(),
-    )
-    write_state(replace(state, files=_counted(state, {})), None)
-    return gather(session, parts)
-
-
-def _counted(state: State, before: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """Files whose rows are all known by the state's cut-off and need not be opened again."""
-    out: dict[str, tuple[int, int]] = {}
-    for table in ("trades", "accounts"):
-        for path in table_files(state.root, table):
-            name, found = stamp(state.root, path)
-            if before.get(name) == found or _latest(path) <= state.cut:
-                out[name] = found
-    return out
-
-
-def _latest(path: Path) -> int:
-    """The last instant at which a row of a file becomes visible, from its statistics."""
-    latest = 0
-    with pq.ParquetFile(path) as file:
-        metadata = file.metadata
-        names = [metadata.schema.column(k).path for k in range(metadata.num_columns)]
-        for name in ("event_at", "known_at"):
-            for group in range(metadata.num_row_groups):
-                found = metadata.row_group(group).column(names.index(name)).statistics
-                if found is None or not found.has_min_max:
-                    return int(np.iinfo(np.int64).max)
-                instant = np.datetime64(found.max.replace(tzinfo=None), "us")
-                latest = max(latest, int(instant.astype(np.int64)))
-    return latest
-
-
-def advance(root: Path, session: dt.date, since: dt.date, threads: int = 1) -> Advanced:
+def advance(
+    root: Path,
+    session: dt.date,
+    since: dt.date,
+    threads: int = 1,
+    meanwhile: Callable[[LakeTallies], None] | None = None,
+) -> Advanced:
     """The tallies at a session from the state of an earlier one; leaves the state of this one.
+
+    ``meanwhile`` is called with the tallies while the state goes to the disk; it is not for what
+    must not be done before that is there.
 
     Raises
     ------
     InputError
-        If there is no such state, it is not earlier, or the calendar before it changed.
+        If there is no such state or it does not fit the lake any more, or is not earlier.
     """
-    state, calendar = read_state(root, since), Calendar.read(root, session)
-    t0 = state.tallies.t
-    if t0 >= calendar.t:
-        raise InputError(f"--since is {since}, which is not before {session}; give an earlier one")
-    if calendar.digest(t0) != state.calendar:
-        raise InputError(
-            f"the sessions up to {since} changed since its state was written; leave --since out"
-            " for a full build"
-        )
-    changes = account_changes(state, calendar)
-    state = changes.state
-    symbols = symbols_of(root)
-    files = _new_files(state)
-    scanner = Scanner(symbols, threads)
-    try:
-        new = scanner.new(files, state.cut, calendar.cut)
-        return _Night(state, calendar, changes, new, scanner, len(symbols), files).run()
-    finally:
-        scanner.close()
+    refuse_stopped(root)
+    calendar = Calendar.read(root, session)
+    with only_build(root):
+        state = read_state(root, since)
+        if state.tallies.t >= calendar.t:
+            raise InputError(
+                f"--since is {since}, which is not before {session}; give an earlier one"
+            )
+        if calendar.digest(state.tallies.t) != state.calendar:
+            raise InputError(
+                f"the sessions up to {since} changed since its state was written; {WAY_OUT}"
+            )
+        trades, places = _trade_files(state)
+        registry, accounts = _registry(state, calendar)
+        after = [state.cut if k < len(state.trades.names) else EVER for k in places]
+        scanner = Scanner(threads=threads)
+        try:
+            new = scanner.delivered([root / trades.names[k] for k in places], after, calendar.cut)
+        finally:
+            scanner.close()
+        trades.latest[places] = new.latest
+        night = _Night(state, calendar, registry, trades, _coded(root, registry, new, places))
+        rebuilt = night.run()
+        written = night.state(accounts, rebuilt)
+        lake = written.lake_tallies(calendar)
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write_state, written, new_folder(root, session))
+            if meanwhile is not None:
+                meanwhile(lake)
+            writing.result()
+    return Advanced(lake, len(new.ids), len(rebuilt.clients))
 
 
-def _new_files(state: State) -> list[Path]:
-    out = []
-    for path in table_files(state.root, "trades"):
-        name, found = stamp(state.root, path)
-        if state.files.get(name) != found:
-            out.append(path)
-    return out
+def _trade_files(state: State) -> tuple[Files, list[int]]:
+    """All trade files by number, and the numbers of those with rows that are not counted yet."""
+    now = Files.listed(state.root, "trades")
+    found, counted = now.stamps(), state.trades.stamps()
+    for name, stamp in counted.items():
+        if found.get(name) != stamp:
+            what = "was changed" if name in found else "is gone"
+            raise InputError(
+                f"{name} was counted in the feature state of {state.session} and {what} since;"
+                f" {WAY_OUT}"
+            )
+    fresh = [k for k, name in enumerate(now.names) if name not in counted]
+    still = np.flatnonzero(state.trades.latest > state.cut).tolist()
+    files = state.trades.followed_by(now.take(fresh))
+    return files, still + list(range(len(counted), len(files.names)))
 
 
-class _Night:
-    """One night's work, from a state whose accounts are up to date."""
+def _registry(state: State, calendar: Calendar) -> tuple[Registry, Files]:
+    """The registry with the accounts of buckets whose files changed, and the files now."""
+    now, before = Files.listed(state.root, "accounts"), state.accounts
+    stamps, then = now.stamps(), before.stamps()
+    latest = dict(zip(before.names, before.latest.tolist(), strict=True))
+    same = [
+        k for k, name in enumerate(now.names) if then.get(name) == stamps[name]
+    ]  # their statistics need not be read again
+    other = sorted(set(range(len(now.names))) - set(same))
+    for k in same:
+        now.latest[k] = latest[now.names[k]]
+    if other:
+        now.latest[other] = with_latest(state.root, now.take(other)).latest
+    gone = {name for name in then if name not in stamps}
+    buckets = {_bucket(name) for name in gone | {now.names[k] for k in other}}
+    buckets |= {_bucket(now.names[k]) for k in same if now.latest[k] > state.cut}
+    read = (
+        (bucket, BucketAccounts.read(state.root, bucket, calendar)) for bucket in sorted(buckets)
+    )
+    return state.registry.with_buckets(read), now
 
-    def __init__(
-        self,
-        state: State,
-        calendar: Calendar,
-        changes: AccountChanges,
-        new: NewFills,
-        scanner: Scanner,
-        symbols: int,
-        files: list[Path],
-    ) -> None:
-        self.state, self.calendar, self.changes = state, calendar, changes
-        self.new, self.scanner, self.symbols, self.files = new, scanner, symbols, files
-        self.clients = len(state.client_ids)
-        self.beside: pa.Array = state.shared
-        found = pc.index_in(new.account_ids, value_set=state.accounts.account_ids)
-        self.account = np.asarray(found.fill_null(-1)).astype(np.int64)
 
-    def run(self) -> Advanced:
-        state, calendar, new = self.state, self.calendar, self.new
-        t0, t = state.tallies.t, calendar.t
-        actor = self.actor(calendar.sessions[t])
-        client = np.where(self.account >= 0, actor[self.account], -1)
-        session = np.searchsorted(calendar.cut_offs, new.event).astype(np.int64)
-        order = np.argsort(new.ids, kind="stable")
-        again = np.zeros(len(order), dtype=bool)
-        same = np.flatnonzero(new.ids[order][1:] == new.ids[order][:-1])
-        again[order[same]] = again[order[same + 1]] = True
-        seen = state.seen(new.ids, new.bucket)
-        touched = np.zeros(self.clients, dtype=bool)
-        touched[self.changes.touched] = True
-        touched[client[(client >= 0) & ((session <= t0) | again | seen)]] = True
-        self.beside = pc.unique(
-            pa.concat_arrays([state.shared, new.account_ids.filter(pa.array(again | seen))])
-        )
-        found = self.rebuild(np.flatnonzero(touched), actor)
-        lost = ~np.isin(new.ids[seen], found.ids_before)
-        if lost.any():  # the fill was another client's before
-            touched[self.owners(new.ids[seen][lost], new.bucket[seen][lost])] = True
-            found = self.rebuild(np.flatnonzero(touched), actor)
+def _bucket(name: str) -> int:
+    return int(name.split("/")[1].removeprefix("bucket="))
 
-        then = state.tallies
-        tallies = Tallies(t, then.sums.copy(), then.decayed.copy(), then.last.copy())
-        for window, length in enumerate(WINDOWS):
-            for who, numbers, count in state.leaving(range(t0 - length + 1, t - length + 1)):
-                take_days(who, numbers, count, window, tallies.sums)
-        mine = np.flatnonzero((client >= 0) & ~touched[client])
-        days = Days.of(new.fills(self.account), mine, actor, self.symbols, calendar)
-        tallies.add(days.client, days.session, days.numbers)
 
-        rebuilt, after, before = np.flatnonzero(touched), found.after, found.before
-        tallies.sums[rebuilt] = 0
-        tallies.decayed[rebuilt] = 0.0
-        tallies.last[rebuilt] = NO_SESSION
-        tallies.add(after.client, after.session, after.numbers)
-        parts = [(days, 1), (after, 1), (before, -1)]
-        night = Night(
-            client=np.concatenate([d.client for d, _ in parts]),
-            session=np.concatenate([d.session for d, _ in parts]),
-            numbers=np.concatenate([d.numbers * sign for d, sign in parts]),
-            count=np.concatenate([np.full(len(d.client), s, dtype=np.int8) for d, s in parts]),
-            ids=new.ids,
-            id_bucket=new.bucket,
-        )
-        name = calendar.sessions[t].item()
-        written = replace(
-            state,
-            session=name,
-            cut=calendar.cut,
-            calendar=calendar.digest(t),
-            shared=pc.unique(pa.concat_arrays([state.shared, found.shared])),
-            tallies=tallies,
-            nights=(*state.nights, name.isoformat()),
-        )
-        write_state(replace(written, files=self.counted()), night)
-        return Advanced(written.lake_tallies(calendar), len(new.ids), len(rebuilt))
+@dataclass(frozen=True)
+class _New:
+    """The fills of a night in the registry's codes."""
 
-    def counted(self) -> dict[str, tuple[int, int]]:
-        """The files counted before, and the new ones if all of their rows are known by now."""
-        out = dict(self.state.files)
-        if not self.new.more_to_come:
-            out |= dict(stamp(self.state.root, path) for path in self.files)
-        for path in table_files(self.state.root, "accounts"):
-            name, found = stamp(self.state.root, path)
-            if out.get(name) != found and _latest(path) <= self.calendar.cut:
-                out[name] = found
-        return out
+    registry: Registry
+    fills: Delivered
 
-    def actor(self, day: np.datetime64) -> IntArray:
-        """The client of each account that is opened by a day."""
-        accounts = self.state.accounts
-        return np.where(accounts.opened_on <= day, accounts.client, -1)
 
-    def rebuild(self, clients: IntArray, actor: IntArray) -> _Rebuilt:
-        """All fills of some clients, summed as known now and as known at the state's cut-off."""
-        parts = [_Rebuilt.nothing()]
-        old, before = self.changes.before, self.state.session
-        was = np.where(old.opened_on <= np.datetime64(before), old.client, -1)
-        for start in range(0, len(clients), CLIENTS_AT_ONCE):
-            some = clients[start : start + CLIENTS_AT_ONCE]
-            ids = [
-                accounts.account_ids.filter(pa.array(np.isin(accounts.client, some)))
-                for accounts in (self.state.accounts, old)
-            ]
-            names = pc.unique(pa.concat_arrays([*ids, self.beside]))
-            names = names.take(pc.sort_indices(names))
-            buckets = np.unique(self.state.bucket[some]).tolist()
-            files = [path for b in buckets for path in trade_files(self.state.root, b)]
-            if not files or not len(names):
-                continue
-            fills = self.scanner.read_accounts(files, names, self.calendar.cut)
-            sums: list[Days] = []
-            mine = np.zeros(0, dtype=np.int64)
-            for cut, accounts, owner in (
-                (self.calendar.cut, self.state.accounts, actor),
-                (self.state.cut, old, was),
-            ):
-                place = pc.index_in(names, value_set=accounts.account_ids)
-                place = np.asarray(place.fill_null(-1)).astype(np.int64)
-                mine = np.where(place >= 0, owner[place], -1)
-                mine[~np.isin(mine, some)] = -1
-                rows = fills.current(cut)
-                sums.append(Days.of(fills, rows, mine, self.symbols, self.calendar))
-            known = fills.ids[(fills.visible <= self.state.cut) & (mine[fills.account] >= 0)]
-            shared = names.take(pa.array(fills.shared))
-            parts.append(_Rebuilt(sums[0], sums[1], known, shared))
-        return _Rebuilt.together(parts)
-
-    def owners(self, ids: UInt64Array, bucket: IntArray) -> IntArray:
-        """Clients to whom some trade numbers belonged at the state's cut-off, by full scan."""
-        files = [p for b in np.unique(bucket).tolist() for p in trade_files(self.state.root, b)]
-        accounts = self.scanner.accounts_of(files, ids, self.state.cut)
-        old = self.changes.before
-        place = np.asarray(pc.index_in(accounts, value_set=old.account_ids).drop_null())
-        return np.unique(old.client[place])
+def _coded(root: Path, registry: Registry, new: Delivered, places: list[int]) -> _New:
+    """Accounts and symbols of new fills as codes, files by number."""
+    account = registry.accounts_of(new.account_ids, new.bucket)
+    if (account < 0).any():
+        wrong = int(np.flatnonzero(account < 0)[0])
+        raise unknown("account_id", new.account_ids[wrong].as_py())
+    symbols = new.symbols.cast(pa.large_string())
+    found = pc.index_in(symbols, value_set=registry.symbols)
+    if found.null_count:
+        listed = symbols_of(root).cast(pa.large_string())
+        wrong = symbols.filter(pc.invert(pc.is_in(symbols, value_set=listed)))
+        if len(wrong):
+            raise unknown("symbol", wrong[0].as_py())
+        more = listed.filter(pc.invert(pc.is_in(listed, value_set=registry.symbols)))
+        registry = replace(registry, symbols=pa.concat_arrays([registry.symbols, more]))
+        found = pc.index_in(symbols, value_set=registry.symbols)
+    code = np.asarray(found).astype(np.int64)
+    file = np.asarray(places, dtype=np.int64)[new.source >> 32] if len(places) else new.source
+    return _New(
+        registry,
+        replace(
+            new,
+            columns=replace(new.columns, account=account, symbol=code[new.columns.symbol]),
+            source=source_code(file, new.source & 0xFFFFFFFF),
+        ),
+    )
 
 
 @dataclass(frozen=True)
 class _Rebuilt:
-    """Sums of rebuilt clients now and before, and hashes of the trade numbers known before."""
+    """Clients summed again: now, and as they were counted; accounts found to share a trade."""
 
+    clients: IntArray
     after: Days
     before: Days
-    ids_before: UInt64Array
-    shared: pa.Array
+    shared: IntArray
 
-    @staticmethod
-    def nothing() -> _Rebuilt:
-        none = np.zeros(0, dtype=np.int32)
-        days = Days(none, none, np.zeros((0, len(DAY_COLUMNS)), dtype=np.int64))
-        return _Rebuilt(days, days, np.zeros(0, dtype=np.uint64), pa.array([], pa.string()))
 
-    @staticmethod
-    def together(parts: list[_Rebuilt]) -> _Rebuilt:
-        def join(days: list[Days]) -> Days:
-            return Days(
-                np.concatenate([d.client for d in days]),
-                np.concatenate([d.session for d in days]),
-                np.concatenate([d.numbers for d in days]),
-            )
+class _Night:
+    """One night's work on a state, with the registry and the files of now."""
 
+    def __init__(
+        self, state: State, calendar: Calendar, registry: Registry, trades: Files, new: _New
+    ) -> None:
+        self.before, self.calendar, self.trades = state, calendar, trades
+        self.registry, self.new = new.registry, new.fills
+        self.t, self.t0 = calendar.t, state.tallies.t
+        self.day, self.day0 = calendar.sessions[self.t], calendar.sessions[self.t0]
+        self.actor = self.registry.actor(self.day)
+        more = len(self.actor) - len(state.registry.client)
+        self.was = np.concatenate(
+            [state.registry.actor(self.day0), np.full(more, NOBODY, dtype=np.int64)]
+        )
+        self.changed = registry.changed_since(state.registry, calendar, self.day0)
+        n = self.new
+        self.fills = FillSegment.of(
+            n.columns, n.known, n.source, n.trade_ids, n.ids, n.bucket,
+            lake_info(state.root).buckets,
+        )  # fmt: skip
+        self.rank = trades.rank()
+
+    def run(self) -> _Rebuilt:
+        """Sum again whoever has to be, and add what is new of all others."""
+        touched, pairs = self.touched()
+        rebuilt = self.rebuild(np.flatnonzero(touched), pairs)
+        client = self.actor[self.new.columns.account]
+        mine = np.flatnonzero((client >= 0) & ~touched[client])
+        self.days = days_of(
+            self.new.columns, mine, self.actor, len(self.registry.symbols), self.calendar.cut_offs
+        )
+        self.tallies = self.summed(rebuilt)
+        return rebuilt
+
+    def touched(self) -> tuple[BoolArray, IntArray]:
+        """Clients to be summed again, and pairs of accounts that may share a trade."""
+        new, registry = self.new, self.registry
+        account = new.columns.account
+        session = np.searchsorted(self.calendar.cut_offs, new.columns.event)
+        again = session <= self.t0
+        twice = repeated(new.ids)
+        twice = twice[np.lexsort((new.ids[twice], new.bucket[twice]))]
+        left, right = twice[:-1], twice[1:]
+        same = (new.ids[left] == new.ids[right]) & (new.bucket[left] == new.bucket[right])
+        left, right = left[same], right[same]
+        again[left] = again[right] = True
+        pairs = [registry.shared, pairs_of(account[left], account[right])]
+        owners = [self.changed]
+        for segment in self.before.segments:
+            rows, old = segment.fills.find(new.ids, new.bucket)
+            again[rows] = True
+            pairs.append(pairs_of(account[rows], old))
+            owners += [self.actor[old], self.was[old]]
+        owners.append(self.actor[account[again]])
+        owners.append(self.was[account[again]])
+        out = np.zeros(len(registry.client_ids), dtype=bool)
+        for some in owners:
+            out[some[some >= 0]] = True
+        return out, np.concatenate(pairs)
+
+    def rebuild(self, clients: IntArray, pairs: IntArray) -> _Rebuilt:
+        """All fills of some clients, summed as known now and as they were counted."""
+        after, before = [Days.nothing()], [Days.nothing()]
+        shared = [np.zeros((0, 2), dtype=np.int64)]
+        segments = [segment.fills for segment in self.before.segments]
+        for start in range(0, len(clients), CLIENTS_AT_ONCE):
+            some = np.zeros(len(self.registry.client_ids) + 1, dtype=bool)  # the last is nobody's
+            some[clients[start : start + CLIENTS_AT_ONCE]] = True
+            chosen = with_partners(some[self.actor] | some[self.was], pairs)
+            accounts = np.flatnonzero(chosen)
+            old = FillRows.together([segment.take(accounts) for segment in segments])
+            rows = FillRows.together([old, self.fills.take(accounts)])
+            key = rows.keys(self.registry.account_bucket)
+            columns, everything = rows.columns(), np.arange(len(rows.account))
+            for out, among, cut, owner in (
+                (after, everything, self.calendar.cut, self.actor),
+                (before, everything[: len(old.account)], self.before.cut, self.was),
+            ):
+                count = rows.current(key, self.rank, among, cut)
+                mine = np.where(some[owner], owner, NOBODY)
+                out.append(
+                    days_of(
+                        columns, count, mine, len(self.registry.symbols), self.calendar.cut_offs
+                    )
+                )
+            shared.append(shared_accounts(key, rows.account))
         return _Rebuilt(
-            join([p.after for p in parts]),
-            join([p.before for p in parts]),
-            np.concatenate([p.ids_before for p in parts]),
-            pa.concat_arrays([p.shared for p in parts]),
+            clients, Days.together(after), Days.together(before), np.concatenate(shared)
+        )
+
+    def summed(self, rebuilt: _Rebuilt) -> Tallies:
+        """The sums of all clients at the new session."""
+        then, clients = self.before.tallies, len(self.registry.client_ids)
+        out = replace(then, t=self.t)  # its arrays were read for this and nobody else has them
+        if clients > len(then.last):
+            out = Tallies.together([out, Tallies.empty(clients - len(then.last), self.t)])
+        for window, length in enumerate(WINDOWS):
+            left = range(self.t0 - length + 1, self.t - length + 1)
+            for segment in self.before.segments:
+                segment.days.take_out(left, out.sums[window])
+        out.add(self.days.client, self.days.session, self.days.numbers)
+        out.sums[:, :, rebuilt.clients] = 0
+        out.decayed[rebuilt.clients] = 0.0
+        out.last[rebuilt.clients] = NO_SESSION
+        out.add(rebuilt.after.client, rebuilt.after.session, rebuilt.after.numbers)
+        return out
+
+    def state(self, accounts: Files, rebuilt: _Rebuilt) -> State:
+        """The state of the new session."""
+        before = self.before
+        days = [(self.days, 1), (rebuilt.after, 1), (rebuilt.before, -1)]
+        segment = Segment(self.fills, DaySegment.of(days, len(self.calendar.sessions)), nights=1)
+        segments, held = (*before.segments, segment), (*before.held.segments, None)
+        while len(segments) > JOINED and len({s.nights for s in segments[-JOINED:]}) == 1:
+            if segments[-1].nights == 0:
+                break
+            joined = Segment.together(segments[-JOINED:])
+            segments, held = (*segments[:-JOINED], joined), (*held[:-JOINED], None)
+        registry = self.registry
+        if len(rebuilt.shared):
+            registry = registry.with_shared(rebuilt.shared)
+            if len(registry.shared) == len(before.registry.shared):
+                registry = self.registry
+        return State(
+            root=before.root,
+            session=self.day.item(),
+            cut=self.calendar.cut,
+            calendar=self.calendar.digest(self.t),
+            trades=self.trades,
+            accounts=accounts,
+            registry=registry,
+            tallies=self.tallies,
+            segments=segments,
+            held=Held(before.held.registry if registry is before.registry else None, held),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import duckdb
 import numpy as np
@@ -18,33 +18,34 @@ from data_contracts.errors import InputError
 from data_contracts.lake import read_table, table_files
 from data_contracts.row_rules import Bound, NotNull, OneOf, RowRule, row_rules, unproved_rules
 from data_contracts.tables import TABLES
-from data_contracts.units import BoolArray, IntArray
-from features.versions import combine, supersede
+from data_contracts.units import IntArray
+from features.tallies.days import FillColumns
+from features.versions import NEVER, supersede
 
 UInt64Array = npt.NDArray[np.uint64]
 TRADES: Final = TABLES["trades"]
+KEPT: Final = ", trade_id, file_index::BIGINT AS file, file_row_number::BIGINT AS row"
+EVER: Final = int(np.iinfo(np.int64).min)
+"""Before every instant."""
 _VISIBLE: Final = "greatest(epoch_us(event_at), epoch_us(known_at))"
 
 
 @dataclass(frozen=True)
-class Fills:
-    """Fills as arrays; ``value`` is quantity times price in 0.0001, ``event`` in microseconds.
+class Fills(FillColumns):
+    """Fills of one bucket as arrays, in the order of files and rows.
 
     ``ids`` are 64-bit hashes of the trade numbers; equal hashes are compared as text before a row
-    is taken for a version of another. ``shared`` are accounts of trades that changed the account:
-    the fills of one cannot be told without those of the other.
+    is taken for a version of another. ``known`` and ``visible`` are in microseconds. Only where a
+    state is kept there are the trade numbers themselves, and each row's ``source``: its file's
+    position in the list and its row there, see ``source_code``.
     """
 
-    account: IntArray
-    symbol: IntArray
-    event: IntArray
-    buy: BoolArray
-    value: IntArray
-    financed: BoolArray
     ids: UInt64Array
+    known: IntArray
     visible: IntArray
     superseded: IntArray
-    shared: IntArray
+    trade_ids: pa.Array | None
+    source: IntArray | None
 
     def current(self, cut: int) -> IntArray:
         """Rows that count at an instant."""
@@ -52,37 +53,37 @@ class Fills:
 
 
 @dataclass(frozen=True)
-class NewFills:
-    """Fills that became known since a state, of many buckets; their accounts by number.
+class Delivered:
+    """Fills of many buckets that count for the first time; accounts and symbols by name.
 
-    ``more_to_come`` says that the files hold rows that are not known yet.
+    ``account`` and ``symbol`` of ``columns`` are not codes yet: positions among ``account_ids``
+    (one a row) and ``symbols``. ``latest`` is the last instant at which a row of each file becomes
+    visible.
     """
 
-    ids: UInt64Array
-    bucket: IntArray
+    columns: FillColumns
     account_ids: pa.Array
-    symbol: IntArray
-    event: IntArray
-    buy: BoolArray
-    value: IntArray
-    financed: BoolArray
-    more_to_come: bool
+    symbols: pa.Array
+    bucket: IntArray
+    ids: UInt64Array
+    known: IntArray
+    trade_ids: pa.Array
+    source: IntArray
+    latest: IntArray
 
     @staticmethod
-    def nothing() -> NewFills:
-        """No fills."""
+    def nothing() -> Delivered:
+        """No fills, of no file."""
         none, no = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
-        names = pa.array([], pa.string())
+        names = pa.array([], pa.large_string())
+        columns = FillColumns(none, none, none, no, none, no)
         ids = none.astype(np.uint64)
-        return NewFills(ids, none, names, none, none, no, none, no, False)
+        return Delivered(columns, names, names, none, ids, none, names, none, none)
 
-    def fills(self, account: IntArray) -> Fills:
-        """As fills of accounts given by position."""
-        always = np.zeros(len(self.ids), dtype=np.int64)
-        return Fills(
-            account, self.symbol, self.event, self.buy, self.value, self.financed, self.ids,
-            always, always, always[:0],
-        )  # fmt: skip
+
+def source_code(file: IntArray, row: IntArray) -> IntArray:
+    """One integer for a file's number and a row of it."""
+    return (file << 32) | row
 
 
 def _quoted(text: str) -> str:
@@ -134,16 +135,22 @@ def conditions(files: Sequence[Path]) -> str:
     return " AND ".join(found) or "true"
 
 
+def all_conditions() -> str:
+    """Every row rule of fills, as one SQL condition."""
+    return " AND ".join(_condition(rule) for rule in row_rules(TRADES))
+
+
 class Scanner:
     """One connection; the full build gives each of its threads one of a single thread.
 
     Rows keep the order of files and rows, as DuckDB's ``preserve_insertion_order`` has it.
     """
 
-    def __init__(self, symbols: pa.Array, threads: int = 1) -> None:
+    def __init__(self, symbols: pa.Array | None = None, threads: int = 1) -> None:
         self.con = duckdb.connect()
         self.con.execute(f"SET threads = {max(threads, 1)}")
-        self._enum("symbols", symbols)
+        if symbols is not None:
+            self._enum("symbols", symbols)
 
     def close(self) -> None:
         """Give the connection back."""
@@ -155,115 +162,131 @@ class Scanner:
         self.con.execute(f"CREATE TYPE {name} AS ENUM (SELECT name FROM names ORDER BY name)")
         self.con.unregister("names")
 
-    def read(self, files: Sequence[Path], accounts: pa.Array, cut: int) -> Fills:
-        """Fills of some files that are visible at the cut-off.
+    def read(self, files: Sequence[Path], accounts: pa.Array, cut: int, keep: bool) -> Fills:
+        """Fills of some files that are visible at the cut-off; ``symbol`` as the enum has it.
 
-        ``accounts`` is ascending; ``Fills.account`` is a position among them.
+        ``accounts`` is ascending; ``Fills.account`` is a position among them. ``keep`` asks for
+        trade numbers and sources too.
         """
-        return self._read(files, accounts, f"{conditions(files)} AND {_VISIBLE} <= {cut}")
-
-    def read_accounts(self, files: Sequence[Path], accounts: pa.Array, cut: int) -> Fills:
-        """The same for the rows of some accounts only; statistics skip the other row groups."""
-        names = ", ".join(_quoted(name) for name in accounts.to_pylist())
-        rules = " AND ".join(_condition(rule) for rule in row_rules(TRADES))
-        return self._read(
-            files, accounts, f"account_id IN ({names}) AND {rules} AND {_VISIBLE} <= {cut}"
-        )
-
-    def new(self, files: Sequence[Path], after: int, cut: int) -> NewFills:
-        """Fills that became visible after one instant and not after another."""
-        if not files:
-            return NewFills.nothing()
-        scan = f"FROM read_parquet([{_listed(files)}], hive_partitioning = true)"
-        rules = " AND ".join(_condition(rule) for rule in row_rules(TRADES))
-        table = self.con.sql(
-            "SELECT hash(trade_id) AS id, bucket::BIGINT AS bucket, account_id,"
-            " coalesce(enum_code(try_cast(symbol AS symbols))::INTEGER, -1) AS symbol,"
-            " side = 'buy' AS buy, quantity_shares, (price * 10000)::BIGINT AS price, financed,"
-            f" epoch_us(event_at) AS event {scan} WHERE {rules}"
-            f" AND {_VISIBLE} > {after} AND {_VISIBLE} <= {cut}"
-        ).to_arrow_table()
-        latest = self.con.execute(
-            f"SELECT greatest(epoch_us(max(event_at)), epoch_us(max(known_at))) {scan}"
-        ).fetchall()[0]
-        got = {name: np.asarray(table[name]) for name in table.column_names if name != "account_id"}
-        return NewFills(
-            ids=got["id"],
-            bucket=got["bucket"],
-            account_ids=table["account_id"].combine_chunks(),
-            symbol=got["symbol"].astype(np.int64),
-            event=got["event"].astype(np.int64),
-            buy=got["buy"].astype(bool),
-            value=got["quantity_shares"].astype(np.int64) * got["price"],
-            financed=got["financed"].astype(bool),
-            more_to_come=latest[0] is not None and latest[0] > cut,
-        )
-
-    def accounts_of(self, files: Sequence[Path], ids: UInt64Array, cut: int) -> pa.Array:
-        """Accounts that some trade numbers, by hash, named in versions visible at an instant."""
-        self.con.register("wanted", pa.table({"id": ids}))
-        table = self.con.sql(
-            f"SELECT DISTINCT account_id FROM read_parquet([{_listed(files)}])"
-            f" WHERE {_VISIBLE} <= {cut} AND hash(trade_id) IN (SELECT id FROM wanted)"
-        ).to_arrow_table()
-        return table["account_id"].combine_chunks()
-
-    def _read(self, files: Sequence[Path], accounts: pa.Array, condition: str) -> Fills:
         self._enum("accounts", accounts)
-        source = f"FROM read_parquet([{_listed(files)}]) WHERE {condition}"
-        got: dict[str, Any] = self.con.execute(
+        source = (
+            f"FROM read_parquet([{_listed(files)}])"
+            f" WHERE {conditions(files)} AND {_VISIBLE} <= {cut}"
+        )
+        query = (
             "SELECT hash(trade_id) AS id,"
             " coalesce(enum_code(try_cast(account_id AS accounts))::INTEGER, -1) AS account,"
             " coalesce(enum_code(try_cast(symbol AS symbols))::INTEGER, -1) AS symbol,"
             " side = 'buy' AS buy, quantity_shares, (price * 10000)::BIGINT AS price, financed,"
-            f" epoch_us(event_at) AS event, epoch_us(known_at) AS known {source}"
-        ).fetchnumpy()
+            f" epoch_us(event_at) AS event, epoch_us(known_at) AS known{KEPT if keep else ''}"
+            f" {source}"
+        )
+        table: pa.Table | None = None
+        if keep:
+            table = self.con.sql(query).to_arrow_table()
+            names = [name for name in table.column_names if name != "trade_id"]
+            got: dict[str, Any] = {name: np.asarray(table[name]) for name in names}
+        else:
+            got = cast(dict[str, Any], self.con.execute(query).fetchnumpy())
         for name, column in (("account", "account_id"), ("symbol", "symbol")):
-            wrong = got[name] < 0
-            if wrong.any():
+            if (got[name] < 0).any():
                 answer = self.con.execute(
                     f"SELECT {column} {source} AND try_cast({column} AS {name}s) IS NULL LIMIT 1"
                 ).fetchone()
-                raise InputError(
-                    f"trades.{column}: {answer[0] if answer else None!r} is not known;"
-                    " run `gearline data check` on the lake"
-                )
+                raise unknown(column, answer[0] if answer else None)
         ids = got["id"]
         known, event = got["known"].astype(np.int64), got["event"].astype(np.int64)
         visible = np.maximum(known, event)
-        superseded = np.full(len(ids), np.iinfo(np.int64).max, dtype=np.int64)
-        account = got["account"].astype(np.int64)
-        shared = np.zeros(0, dtype=np.int64)
+        superseded = np.full(len(ids), NEVER, dtype=np.int64)
         ordered = np.sort(ids)
         repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
         if len(repeated):
             rows = np.flatnonzero(np.isin(ids, repeated))
-            texts = self.con.execute(f"SELECT trade_id {source}").fetchnumpy()["trade_id"]
-            words: npt.NDArray[np.str_] = np.asarray(texts[rows], dtype=np.str_)
-            key = np.unique(words, return_inverse=True)[1].astype(np.int64)
+            if table is None:
+                texts = self.con.sql(f"SELECT trade_id {source}").to_arrow_table()["trade_id"]
+            else:
+                texts = table["trade_id"]
+            key = text_codes(texts.take(pa.array(rows)).combine_chunks())
             superseded[rows] = supersede(key, known[rows], visible[rows]).superseded_at
-            named = np.unique(np.stack([key, account[rows]]), axis=1)
-            several = np.bincount(named[0]) > 1
-            shared = np.unique(named[1][several[named[0]]])
         return Fills(
-            account=account,
+            account=got["account"].astype(np.int64),
             symbol=got["symbol"].astype(np.int64),
             event=event,
             buy=np.asarray(got["buy"], dtype=bool),
             value=got["quantity_shares"].astype(np.int64) * got["price"],
             financed=np.asarray(got["financed"], dtype=bool),
             ids=ids,
+            known=known,
             visible=visible,
             superseded=superseded,
-            shared=shared,
+            trade_ids=None if table is None else table["trade_id"].combine_chunks(),
+            source=None if table is None else source_code(got["file"], got["row"]),
         )
+
+    def delivered(self, files: Sequence[Path], after: Sequence[int], cut: int) -> Delivered:
+        """Fills that are visible at the cut-off and were not at each file's earlier instant."""
+        if not files:
+            return Delivered.nothing()
+        scan = f"FROM read_parquet([{_listed(files)}], hive_partitioning = true)"
+        since = " AND ".join(
+            f"({_VISIBLE} > {then} OR file_index NOT IN ({_places(after, then)}))"
+            for then in sorted(set(after) - {EVER})
+        )
+        table = self.con.sql(
+            "SELECT hash(trade_id) AS id, bucket::BIGINT AS bucket, account_id, symbol,"
+            " side = 'buy' AS buy, quantity_shares, (price * 10000)::BIGINT AS price, financed,"
+            f" epoch_us(event_at) AS event, epoch_us(known_at) AS known{KEPT} {scan}"
+            f" WHERE {all_conditions()} AND {_VISIBLE} <= {cut} AND {since or 'true'}"
+        ).to_arrow_table()
+        latest = np.full(len(files), EVER, dtype=np.int64)
+        ends = self.con.execute(
+            f"SELECT file_index::BIGINT AS file, max({_VISIBLE}) AS latest {scan} GROUP BY 1"
+        ).fetchnumpy()
+        latest[np.asarray(ends["file"])] = ends["latest"]
+        names = [n for n in table.column_names if n not in ("account_id", "symbol", "trade_id")]
+        got = {name: np.asarray(table[name]) for name in names}
+        symbol = table["symbol"].combine_chunks().dictionary_encode()
+        return Delivered(
+            columns=FillColumns(
+                account=np.arange(table.num_rows),
+                symbol=np.asarray(symbol.indices).astype(np.int64),
+                event=got["event"].astype(np.int64),
+                buy=got["buy"].astype(bool),
+                value=got["quantity_shares"].astype(np.int64) * got["price"],
+                financed=got["financed"].astype(bool),
+            ),
+            account_ids=table["account_id"].combine_chunks(),
+            symbols=symbol.dictionary,
+            bucket=got["bucket"],
+            ids=got["id"],
+            known=got["known"].astype(np.int64),
+            trade_ids=table["trade_id"].combine_chunks(),
+            source=source_code(got["file"], got["row"]),
+            latest=latest,
+        )
+
+    def hash_of(self, text: str) -> int:
+        """The hash of a trade number; it may change from one version of DuckDB to the next."""
+        found = self.con.execute("SELECT hash(?)", [text]).fetchall()
+        return int(found[0][0])
+
+
+def _places(after: Sequence[int], then: int) -> str:
+    return ", ".join(str(k) for k, instant in enumerate(after) if instant == then)
+
+
+def text_codes(texts: pa.Array) -> IntArray:
+    """Equal numbers for equal texts."""
+    return np.asarray(texts.dictionary_encode().indices).astype(np.int64)
+
+
+def unknown(column: str, value: object) -> InputError:
+    """The refusal of a fill whose account or symbol no table knows."""
+    return InputError(
+        f"trades.{column}: {value!r} is not known; run `gearline data check` on the lake"
+    )
 
 
 def trade_files(root: Path, bucket: int) -> list[Path]:
     """The trade files of a bucket, in the order of their rows."""
     return table_files(root, "trades", bucket)
-
-
-def name_codes(account: IntArray, symbol: IntArray, symbols: int) -> IntArray:
-    """One integer for an account and a symbol."""
-    return combine((account, 1), (symbol, max(symbols, 1)))

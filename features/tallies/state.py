@@ -1,290 +1,387 @@
 """The state that a night leaves for the next: every client's sums, and what will leave a window.
 
-``LAKE/feature-state/SESSION/`` holds one night. Large arrays are written once by a full build
-(``base``); each later night adds a small file of days and of trade numbers and names the files it
-builds on, so that any night whose folder is left can be gone on from. ``state.json`` is written
-last: a folder without it is no state.
+``LAKE/feature-state/SESSION.json`` describes the state of a session and names the files it is made
+of. They lie in folders beside it, are written once and never changed: the sums anew every night,
+fills and days as segments, a large one of the full build and a small one of each night. A state is
+replaced by renaming a finished description over the old one after everything that it names is on
+the disk. The states of the last sessions are kept; files that no description names are removed.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import duckdb
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.feather as feather
 
+from data_contracts.canonical import canonical_bytes, sha256_hex
 from data_contracts.errors import InputError
-from data_contracts.lake import write_atomically
-from data_contracts.units import BoolArray, IntArray
-from features.panel import DateArray
-from features.tallies.full import BucketTallies, Calendar, LakeTallies
-from features.tallies.kernel import DECAY, SUM_COLUMNS, WINDOWS
+from data_contracts.lake import lake_info, table_files, write_atomically
+from data_contracts.units import IntArray
+from features.tallies.days import DaySegment
+from features.tallies.fills import FillSegment
+from features.tallies.full import Calendar, LakeTallies
+from features.tallies.kernel import DAY_COLUMNS, DECAY, SUM_COLUMNS, WINDOWS
+from features.tallies.registry import Registry
+from features.tallies.scan import all_conditions
+from features.tallies.store import Stored, pack, sync_folder, text_arrays, texts_of
 from features.tallies.values import Tallies
 
 FOLDER: Final = "feature-state"
-FORMAT: Final = 1
-Array = np.ndarray[Any, np.dtype[Any]]
+FORMAT: Final = 2
+STATES_KEPT: Final = 10
+"""States of so many sessions stay, so that the last nights can be run again."""
+WAY_OUT: Final = "leave --since out for a full build"
+FILLS: Final = tuple(FillSegment.__dataclass_fields__)
+DAYS: Final = tuple(DaySegment.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
-class AccountState:
-    """Accounts as known: number, client code, opening and closing day (``NaT`` while open)."""
+class Files:
+    """Files of a table that a state was made of; positions never change from night to night.
 
-    account_ids: pa.Array
-    client: IntArray
-    opened_on: DateArray
-    closed_on: DateArray
+    ``size`` in bytes, time of ``change`` in nanoseconds; ``latest`` is the last instant at which a
+    row becomes visible: a file is wholly counted once that is past.
+    """
 
-    def listed(self, day: np.datetime64, clients: int) -> BoolArray:
-        """Clients with an account that is open on a day."""
-        out = np.zeros(clients, dtype=bool)
-        out[self.client[(self.opened_on <= day) & ~(self.closed_on <= day)]] = True
+    names: tuple[str, ...]
+    size: IntArray
+    change: IntArray
+    latest: IntArray
+
+    @staticmethod
+    def listed(root: Path, table: str) -> Files:
+        """The files of a table's buckets now, in order; ``latest`` is not known yet."""
+        found: list[tuple[str, os.stat_result]] = []
+        for bucket in range(lake_info(root).buckets):
+            name = f"{table}/bucket={bucket:03d}"
+            if not (root / name).is_dir():
+                table_files(root, table, bucket)  # refuses it with the way out
+            mine = list(_parquet_files(root / name, name))
+            found += sorted(mine, key=lambda one: one[0].split("/"))
+        return Files(
+            tuple(name for name, _ in found),
+            np.array([stat.st_size for _, stat in found], dtype=np.int64),
+            np.array([stat.st_mtime_ns for _, stat in found], dtype=np.int64),
+            np.full(len(found), np.iinfo(np.int64).max, dtype=np.int64),
+        )
+
+    def stamps(self) -> dict[str, tuple[int, int]]:
+        """Size and time of change by name."""
+        return dict(zip(self.names, zip(self.size.tolist(), self.change.tolist(), strict=True),
+                        strict=True))  # fmt: skip
+
+    def of_buckets(self, buckets: int) -> list[list[int]]:
+        """Positions of the files of each bucket."""
+        out: list[list[int]] = [[] for _ in range(buckets)]
+        for k, name in enumerate(self.names):
+            out[int(name.split("/")[1].removeprefix("bucket="))].append(k)
+        return out
+
+    def take(self, places: Sequence[int]) -> Files:
+        """Some of them."""
+        at = np.asarray(places, dtype=np.int64)
+        names = tuple(self.names[k] for k in places)
+        return Files(names, self.size[at], self.change[at], self.latest[at])
+
+    def followed_by(self, more: Files) -> Files:
+        """These, then others."""
+        return Files(
+            self.names + more.names,
+            np.concatenate([self.size, more.size]),
+            np.concatenate([self.change, more.change]),
+            np.concatenate([self.latest, more.latest]),
+        )
+
+    def rank(self) -> IntArray:
+        """The place of each file in the order in which a lake's rows are read."""
+        out = np.empty(len(self.names), dtype=np.int64)
+        order = sorted(range(len(out)), key=lambda k: self.names[k].split("/"))
+        out[order] = np.arange(len(out))
         return out
 
 
-@dataclass(frozen=True)
-class Night:
-    """Days and trade numbers that one night added; days may take away what was counted before.
+def _parquet_files(folder: Path, name: str) -> Iterator[tuple[str, os.stat_result]]:
+    """The files under a folder, as ``table_files`` finds them, in one pass with their stamps."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _parquet_files(folder / entry.name, f"{name}/{entry.name}")
+            elif entry.name.endswith(".parquet"):
+                yield f"{name}/{entry.name}", entry.stat()
 
-    ``count`` is 1 for a session's sums, -1 where those that were counted before are taken away.
+
+@dataclass(frozen=True)
+class Segment:
+    """What a build counted, or several nights: fills, and the days that were added and taken back.
+
+    ``nights`` is 0 for a full build.
     """
 
-    client: Array
-    session: Array
-    numbers: IntArray
-    count: Array
-    ids: Array
-    id_bucket: Array
+    fills: FillSegment
+    days: DaySegment
+    nights: int
+
+    @staticmethod
+    def read(home: Path, stored: dict[str, Stored], nights: int) -> Segment:
+        """From the state folder."""
+        got = {name: where.read(home) for name, where in stored.items()}
+        fills = FillSegment(**{name: got[name] for name in FILLS})
+        days = DaySegment(**{name: got[f"day_{name}"] for name in DAYS})
+        return Segment(fills, days, nights)
+
+    @staticmethod
+    def together(parts: Sequence[Segment]) -> Segment:
+        """Several as one."""
+        return Segment(
+            FillSegment.together([part.fills for part in parts]),
+            DaySegment.together([part.days for part in parts]),
+            sum(part.nights for part in parts),
+        )
 
 
 @dataclass(frozen=True)
 class State:
     """Everything a night needs to know about the nights before.
 
-    Attributes
-    ----------
-    calendar : SHA-256 of the sessions up to this one
-    files : of each trade and account file that is wholly counted, its size and time of change
-    client_ids, bucket : by client code; codes never change from night to night
-    shared : accounts that share a trade with another, which are always read together
-    base : folder of the large arrays; ``nights`` the files added since, oldest first
+    ``calendar`` is the SHA-256 of the sessions up to this one. ``held`` says where the registry and
+    the segments are stored already, so that a night writes only what is new.
     """
 
     root: Path
     session: dt.date
     cut: int
     calendar: str
-    files: dict[str, tuple[int, int]]
-    client_ids: pa.Array
-    bucket: IntArray
-    accounts: AccountState
-    shared: pa.Array
+    trades: Files
+    accounts: Files
+    registry: Registry
     tallies: Tallies
-    base: str
-    nights: tuple[str, ...]
-
-    def leaving(self, sessions: range) -> list[tuple[Array, IntArray, Array]]:
-        """Client, sums and count of the rows of some sessions."""
-        out = []
-        folder = self.root / FOLDER / self.base
-        edges = np.load(folder / "day_edges.npy")
-        client = np.load(folder / "day_client.npy", mmap_mode="r")
-        numbers = np.load(folder / "day_numbers.npy", mmap_mode="r")
-        for s in sessions:
-            if not 0 <= s < edges.shape[1] - 1:
-                continue
-            for low, high in zip(edges[:, s], edges[:, s + 1], strict=True):
-                if high > low:
-                    one = np.ones(high - low, dtype=np.int8)
-                    out.append((client[low:high], numbers[low:high], one))
-        for name in self.nights:
-            night = np.load(self.root / FOLDER / name / "night.npz")
-            rows = np.isin(night["session"], np.arange(sessions.start, sessions.stop))
-            if rows.any():
-                out.append((night["client"][rows], night["numbers"][rows], night["count"][rows]))
-        return out
-
-    def seen(self, ids: Array, bucket: IntArray) -> BoolArray:
-        """Which trade numbers, by hash and bucket, were read before."""
-        folder = self.root / FOLDER / self.base
-        edges = np.load(folder / "id_edges.npy")
-        base = np.load(folder / "ids.npy", mmap_mode="r")
-        out = np.zeros(len(ids), dtype=bool)
-        for number in np.unique(bucket).tolist():
-            mine = np.flatnonzero(bucket == number)
-            known = base[edges[number] : edges[number + 1]]
-            if len(known):
-                place = np.minimum(np.searchsorted(known, ids[mine]), len(known) - 1)
-                out[mine] = known[place] == ids[mine]
-        for name in self.nights:
-            out |= np.isin(ids, np.load(self.root / FOLDER / name / "night.npz")["ids"])
-        return out
+    segments: tuple[Segment, ...]
+    held: Held
 
     def lake_tallies(self, calendar: Calendar) -> LakeTallies:
         """The listed clients, by bucket then client number."""
-        day = calendar.sessions[calendar.t]
-        rows = np.flatnonzero(self.accounts.listed(day, len(self.client_ids)))
-        if bool(np.any(np.diff(self.bucket) < 0)):  # clients that came after the base
-            order = pa.table({"b": self.bucket[rows], "c": self.client_ids.take(pa.array(rows))})
-            indices = order.sort_by([("b", "ascending"), ("c", "ascending")])
-            place = pa.compute.index_in(indices["c"], value_set=order["c"])
-            rows = rows[np.asarray(place)]
-        if len(rows) == len(self.client_ids) and bool(np.all(rows == np.arange(len(rows)))):
-            return LakeTallies(self.session, self.client_ids, self.tallies)
-        taken = self.client_ids.take(pa.array(rows))
+        known = self.registry
+        rows = np.flatnonzero(known.listed(calendar.sessions[calendar.t]))
+        if bool(np.any(np.diff(known.client_bucket) < 0)):  # clients that came after the full build
+            ids = known.client_ids.take(pa.array(rows))
+            order = pa.table({"b": known.client_bucket[rows], "c": ids, "row": rows})
+            rows = np.asarray(order.sort_by([("b", "ascending"), ("c", "ascending")])["row"])
+        if len(rows) == len(known.client_ids) and bool(np.all(rows == np.arange(len(rows)))):
+            return LakeTallies(self.session, known.client_ids, self.tallies)
+        taken = known.client_ids.take(pa.array(rows))
         return LakeTallies(self.session, taken, self.tallies.take(rows))
 
 
-def stamp(root: Path, path: Path) -> tuple[str, tuple[int, int]]:
-    """A file's name within the lake, and its size and time of change."""
-    found = path.stat()
-    return str(path.relative_to(root)), (found.st_size, found.st_mtime_ns)
+@dataclass(frozen=True)
+class Held:
+    """Where the parts of a state are stored; a part that is new is stored nowhere yet."""
+
+    registry: dict[str, Stored] | None
+    segments: tuple[dict[str, Stored] | None, ...]
+
+    @staticmethod
+    def nothing() -> Held:
+        """Nothing is stored."""
+        return Held(None, ())
 
 
-def layout() -> dict[str, Any]:
-    """What the sums mean; a state with another layout is not gone on from."""
-    return {
+@cache
+def definitions_sha256() -> str:
+    """Hash of what the sums mean; a state with another is not gone on from.
+
+    The index of trade numbers holds DuckDB's hashes, and another version of it may hash otherwise:
+    so the hash of a fixed text is among them.
+    """
+    probe = duckdb.execute("SELECT hash('gearline')").fetchall()[0][0]
+    document = {
         "format": FORMAT,
         "windows": list(WINDOWS),
         "columns": list(SUM_COLUMNS),
+        "days": list(DAY_COLUMNS),
         "decay": repr(DECAY),
+        "rules": all_conditions(),
+        "hash": str(probe),
     }
+    return sha256_hex(canonical_bytes(document))
 
 
-def write_base(
-    root: Path, session: dt.date, parts: list[BucketTallies], sessions: int
-) -> tuple[pa.Array, IntArray, AccountState, Tallies]:
-    """Write the large arrays of a full build; answers what the small ones are made of."""
-    folder = root / FOLDER / session.isoformat()
-    folder.mkdir(parents=True, exist_ok=True)
-    starts = np.cumsum([0] + [len(p.accounts.clients) for p in parts])
-    days = [p.days for p in parts if p.days is not None]
-    lengths = [len(d.client) for d in days]
-    total = int(np.sum(lengths))
-    edges = np.zeros((len(parts), sessions + 1), dtype=np.int64)
-    client = np.lib.format.open_memmap(
-        folder / "day_client.npy", mode="w+", dtype=np.int32, shape=(max(total, 1),)
-    )
-    numbers = np.lib.format.open_memmap(
-        folder / "day_numbers.npy", mode="w+", dtype=np.int64,
-        shape=(max(total, 1), days[0].numbers.shape[1]),
-    )  # fmt: skip
-    at = 0
-    for k, day in enumerate(days):
-        order = np.argsort(day.session, kind="stable")
-        edges[k] = at + np.searchsorted(day.session[order], np.arange(sessions + 1))
-        client[at : at + lengths[k]] = day.client[order] + starts[k]
-        numbers[at : at + lengths[k]] = day.numbers[order]
-        at += lengths[k]
-    client.flush()
-    numbers.flush()
-    np.save(folder / "day_edges.npy", edges)
-    ids = [p.ids for p in parts if p.ids is not None]
-    np.save(folder / "ids.npy", np.concatenate(ids))
-    np.save(folder / "id_edges.npy", np.cumsum([0] + [len(i) for i in ids]))
-    bucket = np.repeat(np.arange(len(parts)), np.diff(starts)).astype(np.int64)
-    held = [(p.accounts, p.accounts.current) for p in parts]
-    accounts = AccountState(
-        pa.concat_arrays([a.accounts.take(pa.array(a.rows.account[c])) for a, c in held]),
-        np.concatenate([a.rows.client[c] + starts[k] for k, (a, c) in enumerate(held)]),
-        np.concatenate([a.rows.opened_on[c] for a, c in held]),
-        np.concatenate([a.rows.closed_on[c] for a, c in held]),
-    )
-    tallies = Tallies(
-        parts[0].tallies.t,
-        np.concatenate([p.tallies.sums for p in parts]),
-        np.concatenate([p.tallies.decayed for p in parts]),
-        np.concatenate([p.tallies.last for p in parts]),
-    )
-    clients = pa.concat_arrays([p.accounts.clients for p in parts])
-    return clients, bucket, accounts, tallies
+def _lake_sha256(root: Path) -> str:
+    return hashlib.sha256((root / "lake.json").read_bytes()).hexdigest()
 
 
-def write_state(state: State, night: Night | None) -> None:
-    """Write a night's folder; ``state.json`` comes last and makes it valid."""
-    folder = state.root / FOLDER / state.session.isoformat()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "state.json").unlink(missing_ok=True)
-    if night is not None:
-        np.savez(folder / "night.npz", **vars(night))
-    a, plain = state.accounts, {"compression": "uncompressed"}
-    feather.write_feather(
-        pa.table({"client_id": state.client_ids, "bucket": state.bucket}),
-        folder / "clients.arrow", **plain,
-    )  # fmt: skip
-    feather.write_feather(
-        pa.table(
-            {
-                "account_id": a.account_ids,
-                "client": a.client,
-                "opened_on": a.opened_on.astype(np.int64),
-                "closed_on": a.closed_on.astype(np.int64),
-            }
-        ),
-        folder / "accounts.arrow", **plain,
-    )  # fmt: skip
-    for name in ("sums", "decayed", "last"):
-        np.save(folder / f"{name}.npy", getattr(state.tallies, name))
-    document = layout() | {
-        "session": state.session.isoformat(),
-        "t": state.tallies.t,
-        "cut": state.cut,
-        "calendar": state.calendar,
-        "base": state.base,
-        "nights": list(state.nights),
-        "shared": state.shared.to_pylist(),
-        "files": {name: list(found) for name, found in state.files.items()},
-    }
-    write_atomically(folder / "state.json", orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
-
-
-def read_state(root: Path, session: dt.date) -> State:
-    """The state that the night of a session left.
+@contextmanager
+def only_build(root: Path) -> Iterator[None]:
+    """Hold the state folder for one build.
 
     Raises
     ------
     InputError
-        If there is none, or it was written by a version that sums otherwise.
+        If another process is building.
     """
-    folder = root / FOLDER / session.isoformat()
-    if not (folder / "state.json").is_file():
-        raise InputError(
-            f"{root} has no feature state of {session}; leave --since out for a full build,"
-            " which writes one"
-        )
-    document = orjson.loads((folder / "state.json").read_bytes())
-    if any(document.get(name) != value for name, value in layout().items()):
-        raise InputError(
-            f"{folder} was written by another version; leave --since out for a full build"
-        )
-    clients = feather.read_table(folder / "clients.arrow", memory_map=True)
-    accounts = feather.read_table(folder / "accounts.arrow", memory_map=True)
+    folder = root / FOLDER
+    if not folder.is_dir():
+        folder.mkdir()
+        sync_folder(root)
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"another build is writing the feature state of {root}; wait until it has ended"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def new_folder(root: Path, session: dt.date) -> str:
+    """Make the folder for a state's files; its name has not been used yet."""
+    number = 0
+    while (root / FOLDER / f"{session}.{number}").exists():
+        number += 1
+    (root / FOLDER / f"{session}.{number}").mkdir(parents=True)
+    return f"{session}.{number}"
+
+
+def write_state(state: State, folder: str) -> State:
+    """Write what is new of a state, then its description, which makes it valid."""
+    home, held = state.root / FOLDER, state.held
+    new: dict[str, Any] = {
+        f"tallies.{name}": getattr(state.tallies, name) for name in ("sums", "decayed", "last")
+    }
+    for table in ("trades", "accounts"):
+        files: Files = getattr(state, table)
+        new |= {f"{table}.{n}": v for n, v in text_arrays("names", pa.array(files.names)).items()}
+        new |= {f"{table}.{n}": getattr(files, n) for n in ("size", "change", "latest")}
+    stored = pack(home, f"{folder}/state.bin", new)
+    # What later states go on using lies in files of its own.
+    if held.registry is None:
+        known = {f"registry.{name}": values for name, values in state.registry.arrays().items()}
+        stored |= pack(home, f"{folder}/registry.bin", known)
+    for k, segment in enumerate(state.segments):
+        if k >= len(held.segments) or held.segments[k] is None:
+            counted = {f"segment-{k}.{name}": getattr(segment.fills, name) for name in FILLS}
+            counted |= {f"segment-{k}.day_{name}": getattr(segment.days, name) for name in DAYS}
+            stored |= pack(home, f"{folder}/segment-{k}.bin", counted)
+    sync_folder(home / folder)
+
+    def part(name: str) -> dict[str, Stored]:
+        start = f"{name}."
+        return {n.removeprefix(start): at for n, at in stored.items() if n.startswith(start)}
+
+    now = Held(
+        held.registry or part("registry"),
+        tuple(
+            (held.segments[k] if k < len(held.segments) else None) or part(f"segment-{k}")
+            for k in range(len(state.segments))
+        ),
+    )
+    parts: dict[str, Any] = {name: part(name) for name in ("tallies", "trades", "accounts")}
+    document = {
+        "definitions": definitions_sha256(),
+        "lake": _lake_sha256(state.root),
+        "session": state.session.isoformat(),
+        "t": state.tallies.t,
+        "cut": state.cut,
+        "calendar": state.calendar,
+        "nights": [segment.nights for segment in state.segments],
+        "segments": [_listed(one or {}) for one in now.segments],
+        "registry": _listed(now.registry or {}),
+        **{name: _listed(found) for name, found in parts.items()},
+    }
+    path = home / f"{state.session}.json"
+    write_atomically(path, orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
+    _remove_unnamed(home, path)
+    return replace(state, held=now)
+
+
+def _listed(stored: dict[str, Stored]) -> dict[str, list[Any]]:
+    return {name: where.as_list() for name, where in stored.items()}
+
+
+def _remove_unnamed(home: Path, written: Path) -> None:
+    """Remove the oldest descriptions, and files that none names: replaced, or never finished."""
+    for old in sorted(home.glob("*.json"))[:-STATES_KEPT]:
+        if old != written:
+            old.unlink()
+    named: set[str] = set()
+    for path in home.glob("*.json"):
+        try:
+            document = orjson.loads(path.read_bytes())
+            parts = [document[n] for n in ("registry", "tallies", "trades", "accounts")]
+            parts += document["segments"]
+        except (orjson.JSONDecodeError, KeyError):
+            return  # nobody knows what a damaged description named; nothing is removed
+        named |= {where[0] for part in parts for where in part.values()}
+    folders = {name.split("/")[0] for name in named}
+    for folder in [path for path in home.iterdir() if path.is_dir()]:
+        if folder.name not in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        for path in folder.iterdir():
+            if f"{folder.name}/{path.name}" not in named:
+                path.unlink()
+
+
+def read_state(root: Path, session: dt.date) -> State:
+    """The state that the build of a session left.
+
+    Raises
+    ------
+    InputError
+        If there is none, it is damaged, it is another lake's, or its sums mean something else.
+    """
+    home = root / FOLDER
+    path = home / f"{session}.json"
+    if not path.is_file():
+        raise InputError(f"{root} has no feature state of {session}; {WAY_OUT}, which writes one")
+    try:
+        document = orjson.loads(path.read_bytes())
+        meant, lake = document["definitions"], document["lake"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise InputError(f"{path} is damaged; {WAY_OUT}") from None
+    if meant != definitions_sha256():
+        raise InputError(f"{path} was written by another version; {WAY_OUT}")
+    if lake != _lake_sha256(root):
+        raise InputError(f"{path} is the state of another lake; {WAY_OUT}")
+
+    def found(part: dict[str, list[Any]]) -> dict[str, Stored]:
+        return {name: Stored.of_list(where) for name, where in part.items()}
+
+    def files(part: dict[str, list[Any]]) -> Files:
+        got = {name: where.read(home) for name, where in found(part).items()}
+        names = texts_of(got["names_edges"], got["names_bytes"])
+        return Files(tuple(names.to_pylist()), got["size"], got["change"], got["latest"])
+
+    held = Held(found(document["registry"]), tuple(found(part) for part in document["segments"]))
+    segments = [
+        Segment.read(home, where or {}, nights)
+        for where, nights in zip(held.segments, document["nights"], strict=True)
+    ]
+    sums = {name: where.load(home) for name, where in found(document["tallies"]).items()}
     return State(
         root=root,
         session=session,
         cut=document["cut"],
         calendar=document["calendar"],
-        files={name: (size, changed) for name, (size, changed) in document["files"].items()},
-        client_ids=clients["client_id"].combine_chunks(),
-        bucket=np.asarray(clients["bucket"]),
-        accounts=AccountState(
-            accounts["account_id"].combine_chunks(),
-            np.asarray(accounts["client"]),
-            np.asarray(accounts["opened_on"]).astype("datetime64[D]"),
-            np.asarray(accounts["closed_on"]).astype("datetime64[D]"),
-        ),
-        shared=pa.array(document["shared"], pa.string()),
-        tallies=Tallies(
-            document["t"],
-            np.load(folder / "sums.npy"),
-            np.load(folder / "decayed.npy"),
-            np.load(folder / "last.npy"),
-        ),
-        base=document["base"],
-        nights=tuple(document["nights"]),
+        trades=files(document["trades"]),
+        accounts=files(document["accounts"]),
+        registry=Registry.read(home, held.registry or {}),
+        tallies=Tallies(document["t"], sums["sums"], sums["decayed"], sums["last"]),
+        segments=tuple(segments),
+        held=held,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +27,7 @@ class Tallies:
 
     Attributes
     ----------
-    sums : int64 (clients, windows, columns), see ``WINDOWS`` and ``SUM_COLUMNS``
+    sums : int64 (windows, columns, clients), see ``WINDOWS`` and ``SUM_COLUMNS``
     decayed : decaying sum of traded value as of the client's last session with a fill
     last : that session, -1 without one
     """
@@ -41,7 +42,7 @@ class Tallies:
         """No fills."""
         return Tallies(
             t,
-            np.zeros((clients, len(WINDOWS), len(SUM_COLUMNS)), dtype=np.int64),
+            np.zeros((len(WINDOWS), len(SUM_COLUMNS), clients), dtype=np.int64),
             np.zeros(clients),
             np.full(clients, NO_SESSION, dtype=np.int32),
         )
@@ -53,11 +54,26 @@ class Tallies:
 
     def take(self, rows: IntArray) -> Tallies:
         """The tallies of some of the clients."""
-        return Tallies(self.t, self.sums[rows], self.decayed[rows], self.last[rows])
+        return Tallies(self.t, self.sums[:, :, rows], self.decayed[rows], self.last[rows])
+
+    def part(self, clients: slice) -> Tallies:
+        """The tallies of neighbouring clients, without a copy."""
+        return Tallies(self.t, self.sums[:, :, clients], self.decayed[clients], self.last[clients])
+
+    @staticmethod
+    def together(parts: Sequence[Tallies]) -> Tallies:
+        """The clients of several, one after the other; all as of the same session."""
+        return Tallies(
+            parts[0].t,
+            np.concatenate([part.sums for part in parts], axis=2),
+            np.concatenate([part.decayed for part in parts]),
+            np.concatenate([part.last for part in parts]),
+        )
 
     def sum(self, name: str, window: int) -> IntArray:
         """One sum over one window."""
-        return self.sums[:, WINDOWS.index(window), SUM_COLUMNS.index(name)]
+        found: IntArray = self.sums[WINDOWS.index(window), SUM_COLUMNS.index(name)]
+        return found
 
     def traded(self, window: int) -> IntArray:
         """Value bought plus value sold over a window, in 0.0001."""

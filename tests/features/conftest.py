@@ -35,6 +35,7 @@ KEYS = {
     "positions": ("account_id", "symbol", "from_session"),
     "balances": ("account_id", "session"),
     "margin_events": ("account_id", "kind", "event_at"),
+    "contracts": ("contract_id",),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 import math
 import re
 from pathlib import Path
@@ -24,6 +25,7 @@ from features.sets import (
     APPLICATION,
     BEHAVIOURAL,
     BEHAVIOURAL_2,
+    BEHAVIOURAL_3,
     FEATURE_SETS,
     FeatureSet,
     feature_set,
@@ -48,7 +50,7 @@ def book_of(clients: int) -> BookAsOf:
     return cast(BookAsOf, _Clients(clients))
 
 
-@pytest.mark.parametrize("f", BEHAVIOURAL_2.features, ids=lambda f: f.name)
+@pytest.mark.parametrize("f", BEHAVIOURAL_3.features, ids=lambda f: f.name)
 def test_every_feature_states_what_it_is(f: Feature) -> None:
     assert re.fullmatch(r"[a-z][a-z0-9_]+", f.name)
     assert f.direction in (-1, 0, 1)
@@ -152,7 +154,7 @@ def test_no_feature_code_names_a_protected_attribute_or_a_direct_identifier() ->
 
 def test_the_dictionary_lists_every_feature_and_the_docs_page_equals_it() -> None:
     page = dictionary_markdown()
-    for f in BEHAVIOURAL_2.features:
+    for f in BEHAVIOURAL_3.features:
         assert f"## {f.name}\n" in page
         assert f.description in page
     assert (ROOT.parent / "docs" / "features.md").read_text("utf-8") == page
@@ -165,16 +167,18 @@ def test_the_first_version_of_the_sets_keeps_its_hash_because_decisions_hold_it(
     }
 
 
-def test_the_second_version_begins_with_the_first_and_holds_every_feature() -> None:
-    assert BEHAVIOURAL_2.names[: len(BEHAVIOURAL.names)] == BEHAVIOURAL.names
-    assert set(BEHAVIOURAL_2.names) == set(REGISTRY)
+def test_each_version_begins_with_the_one_before_and_the_last_holds_every_feature() -> None:
+    versions = (BEHAVIOURAL, BEHAVIOURAL_2, BEHAVIOURAL_3)
+    for earlier, later in itertools.pairwise(versions):
+        assert later.names[: len(earlier.names)] == earlier.names
+    assert set(BEHAVIOURAL_3.names) == set(REGISTRY)
 
 
 def test_the_catalogue_has_thirty_items_each_with_features_or_a_reason() -> None:
     assert [item.number for item in CATALOGUE] == list(range(1, 31))
     assert all(item.features or item.skipped for item in CATALOGUE)
     named = {name for item in CATALOGUE for name in item.features} | set(BESIDE)
-    assert named == set(BEHAVIOURAL_2.names)
+    assert named == set(BEHAVIOURAL_3.names)
 
 
 def test_the_cut_off_is_18_00_in_the_market_through_summer_time() -> None:
@@ -184,3 +188,9 @@ def test_the_cut_off_is_18_00_in_the_market_through_summer_time() -> None:
     assert str(cut_off(dt.date(2024, 7, 1), "XNAS")).startswith("2024-07-01T22:00")
     with pytest.raises(InputError, match="market 'XXXX' has no known time zone; use one of ARCX"):
         cut_off(dt.date(2024, 7, 1), "XXXX")
+
+
+def test_every_feature_has_a_second_plain_implementation_in_the_tests() -> None:
+    files = sorted((ROOT.parent / "tests" / "features").glob("test_*.py"))
+    found = re.findall(r"^def (\w+)\(p: Any", "".join(f.read_text("utf-8") for f in files), re.M)
+    assert set(REGISTRY) <= set(found)

@@ -10,7 +10,7 @@ import pytest
 
 from data_contracts.errors import InputError
 from training.bench.features.made_lake import SESSIONS, make_lake, numbered, weekdays
-from training.bench.features.run import RIVALS, bench_features
+from training.bench.features.measure import RIVALS, bench_features
 from training.bench.features.work import run
 
 

@@ -219,7 +219,7 @@ def _judge(seen: Seen, known: Known, model: _Model, seed: int) -> dict[str, Any]
                 {
                     "score": name, "book": book, **_area(real),
                     **{f"expected_{k}": v for k, v in _area(mean).items()},
-                    **({"ceiling": _area(Area(most, most, most))["auc"]} if name == "truth" else {}),
+                    "ceiling": _area(Area(most, most, most))["auc"] if name == "truth" else None,
                     "states": int(mine.sum()), "events": int(fresh[mine].sum()),
                 }
             )  # fmt: skip

@@ -96,7 +96,9 @@ def part_of(panel: PricePanel, first: int, last: int) -> tuple[PricePanel, IntAr
     """Rows ``first`` to ``last`` of a panel and the names with a price there, and their positions."""
     names = np.flatnonzero((panel.close[first : last + 1] != NULL).any(axis=0))
 
-    def cut(values: npt.NDArray[Any]) -> Any:
+    def cut(values: npt.NDArray[Any] | None) -> Any:
+        if values is None:
+            return None
         block = values[first : last + 1]
         return np.ascontiguousarray(block[:, names]) if block.ndim == 2 else block
 
@@ -104,6 +106,7 @@ def part_of(panel: PricePanel, first: int, last: int) -> tuple[PricePanel, IntAr
         panel,
         symbols=tuple(panel.symbols[k] for k in names),
         board=tuple(panel.board[k] for k in names),
+        listed_on=None if panel.listed_on is None else panel.listed_on[names],
         **{name: cut(getattr(panel, name)) for name in BY_SESSION},
     )
     return made, names.astype(np.int64)

@@ -11,7 +11,7 @@ def run(
     arguments: argparse.Namespace, stages: Callable[[str, int, int], None]
 ) -> tuple[int, dict[str, Any], str]:
     """``bench features``."""
-    from training.bench.features.run import bench_features, text_of
+    from training.bench.features.measure import bench_features, text_of
 
     document = bench_features(
         arguments.trades,

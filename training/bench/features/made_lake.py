@@ -205,6 +205,14 @@ def _write_trades(
     return count + len(corrected)
 
 
+def move_delivery(lake: Path, away: Path) -> None:
+    """Move the last session's files to or from a folder that is no lake."""
+    for path in sorted(lake.glob("trades/*/part-1.parquet")):
+        target = away / path.relative_to(lake)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+
+
 def _table(made: dict[str, IntArray]) -> pa.Table:
     stamps = {n: pa.array(made[n], pa.timestamp("us", "UTC")) for n in ("event", "known")}
     return to_arrow(

@@ -5,6 +5,7 @@ python -m training.bench.features.work full|state|nightly|floor LAKE THREADS
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 import sys
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from data_contracts.units import IntArray
 from features.flow_frame import flow_values
 from features.tallies.full import tally_lake
 from features.tallies.nightly import advance, build_with_state
@@ -21,15 +23,24 @@ from training.bench.features.made_lake import SESSIONS, weekdays
 def warm() -> None:
     """Load what was compiled before, or compile it, so that it is not timed."""
     import numpy as np
+    import pyarrow as pa
 
-    from features.tallies.kernel import day_sums, take_days
+    from features.tallies.days import Days, DaySegment, FillColumns
+    from features.tallies.fills import FillSegment
+    from features.tallies.kernel import day_sums
     from features.tallies.values import Tallies
 
     one, yes = np.zeros(1, dtype=np.int64), np.ones(1, dtype=bool)
     days = day_sums(one, one, one, yes, one, yes, 2)
     tallies = Tallies.empty(1, 1)
     tallies.add(*days)
-    take_days(days[0], days[2], np.ones(1, dtype=np.int8), 0, tallies.sums)
+    segment = DaySegment.of([(Days(*days), 1)], 2)
+    segment.take_out(range(1, 2), tallies.sums[0])
+    columns = FillColumns(one, one, one, yes, one, yes)
+    ids = one.astype(np.uint64)
+    fills = FillSegment.of(columns, one, one, pa.array(["a"]), ids, one, 1)
+    fills.find(ids, one)
+    fills.take(one)
 
 
 def run(name: str, lake: Path, threads: int) -> dict[str, Any]:
@@ -42,14 +53,16 @@ def run(name: str, lake: Path, threads: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if name == "full":
         tallies = tally_lake(lake, last, threads)
-        flow_values(tallies, threads)
+        values = flow_values(tallies, threads)
     elif name == "state":
         build_with_state(lake, before, threads)
         tallies = None
     elif name == "nightly":
-        night = advance(lake, last, before, threads)
-        tallies = night.lake
-        flow_values(tallies, threads)
+        made: list[IntArray] = []
+        night = advance(
+            lake, last, before, threads, lambda found: made.append(flow_values(found, threads))
+        )
+        tallies, values = night.lake, made[0]
         found |= {"new_rows": night.new_rows, "rebuilt_clients": night.rebuilt}
     else:
         con = duckdb.connect()
@@ -66,8 +79,12 @@ def run(name: str, lake: Path, threads: int) -> dict[str, Any]:
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     if tallies is not None:
+        names = b"\0".join(name.encode() for name in tallies.client_ids.to_pylist())
+        hashed = hashlib.sha256(names)
+        hashed.update(values.tobytes(order="F"))
         digest = [int(tallies.tallies.sum(n, 250).sum()) for n in ("trades", "bought", "matched")]
         found |= {"clients": len(tallies.client_ids), "digest": digest}
+        found["values_sha256"] = hashed.hexdigest()
     return found
 
 
