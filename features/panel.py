@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from features.calendar import cut_offs
 
 DateArray = npt.NDArray[np.datetime64]
 
-BY_SESSION: Final = (
+_BY_SESSION: Final = (
     "sessions", "close_at", "close", "pre_close", "volume_shares", "suspended", "price_limit",
     "haircut", "margin_eligible", "collateral_eligible", "special_treatment", "index_close",
     "industry", "turnover_amt", "financing_amt", "float_value_amt",
@@ -93,8 +93,24 @@ class PricePanel:
 
     def until(self, t: int) -> PricePanel:
         """The panel as it stood at a session: nothing later can be read from it."""
-        held = {name: getattr(self, name) for name in BY_SESSION}
+        held = {name: getattr(self, name) for name in _BY_SESSION}
         return replace(self, **{n: a[: t + 1] for n, a in held.items() if a is not None})
+
+    def part(self, rows: slice, names: IntArray) -> PricePanel:
+        """Some sessions and some names (positions, ascending), copied to lie together."""
+
+        def cut(block: npt.NDArray[Any] | None) -> Any:
+            if block is None:
+                return None
+            return np.ascontiguousarray(block[rows, names] if block.ndim == 2 else block[rows])
+
+        return replace(
+            self,
+            symbols=tuple(self.symbols[k] for k in names),
+            board=tuple(self.board[k] for k in names),
+            listed_on=None if self.listed_on is None else self.listed_on[names],
+            **{name: cut(getattr(self, name)) for name in _BY_SESSION},
+        )
 
     def simple_returns(self) -> FloatArray:
         """Returns close/reference - 1, shape (T, N); NaN where undefined or suspended.

@@ -1,8 +1,8 @@
 """The verbs of the serving side. ``nights`` decides on books, ``record`` looks into what is stored.
 
 ``nights`` holds ``reprice`` and the demo's nights, ``case_file`` holds ``decide`` and the example
-case, ``simulate`` the what-if, ``record`` holds ``replay`` and ``ledger``, ``service`` holds ``serve``
-and ``token``.
+case, ``simulate`` the what-if, ``record`` holds ``replay`` and ``ledger``, ``service`` holds
+``serve`` and ``token``.
 """
 
 from serving.commands.case_file import run_decide, write_case_file

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from data_contracts.errors import InputError
 from data_contracts.units import NULL, IntArray
-from features.panel import BY_SESSION, PricePanel
+from features.panel import PricePanel
 
 TERM_SESSIONS: Final = 243
 """A contract of 182 days, rolled over once: so long the limit of the opening holds."""
@@ -94,19 +93,6 @@ def history_end(panel: PricePanel, known: int, least: int) -> int:
 
 def part_of(panel: PricePanel, first: int, last: int) -> tuple[PricePanel, IntArray]:
     """Rows ``first`` to ``last`` of a panel and the names with a price there, and their positions."""
-    names = np.flatnonzero((panel.close[first : last + 1] != NULL).any(axis=0))
-
-    def cut(values: npt.NDArray[Any] | None) -> Any:
-        if values is None:
-            return None
-        block = values[first : last + 1]
-        return np.ascontiguousarray(block[:, names]) if block.ndim == 2 else block
-
-    made = replace(
-        panel,
-        symbols=tuple(panel.symbols[k] for k in names),
-        board=tuple(panel.board[k] for k in names),
-        listed_on=None if panel.listed_on is None else panel.listed_on[names],
-        **{name: cut(getattr(panel, name)) for name in BY_SESSION},
-    )
-    return made, names.astype(np.int64)
+    rows = slice(first, last + 1)
+    names = np.flatnonzero((panel.close[rows] != NULL).any(axis=0)).astype(np.int64)
+    return panel.part(rows, names), names

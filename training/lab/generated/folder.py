@@ -152,7 +152,9 @@ def _bars(panel: PricePanel, origin: _Origin) -> dict[str, Any]:
         "close": column(panel.close, panel.index_close),
         "pre_close": column(panel.pre_close, nothing),
         "volume_shares": column(panel.volume_shares, nothing),
-        "turnover_amt": unknown,
+        "turnover_amt": (
+            unknown if panel.turnover_amt is None else column(panel.turnover_amt, nothing)
+        ),
         "suspended": np.concatenate(
             [panel.suspended.T.reshape(-1), np.zeros(len(code) - sessions * names, dtype=bool)]
         ),

@@ -36,6 +36,7 @@ from training.lab.random import client_key
 
 SESSIONS_PER_YEAR: Final = 252
 MOST_SHARES: Final = 10**15
+MOST_TURNOVER: Final = 10**17
 MAX_SESSIONS: Final = 1_000_000
 _CHUNK = 16
 """Continuations handed to a thread at a time; no result depends on it."""
@@ -323,13 +324,14 @@ def _panel(
     # The latest clock time, in UTC, at which the source ever closed.
     clock = (old.close_at - old.close_at.astype("datetime64[D]")).max()
     suspended = kind >= HALT
+    volume = _volume(old, trace, suspended, close)
     return replace(
         old,
         sessions=days,
         close_at=(days + clock).astype("datetime64[us]"),
         close=close,
         pre_close=trace.reference,
-        volume_shares=_volume(old, trace, suspended, close),
+        volume_shares=volume,
         suspended=suspended,
         price_limit=old.price_limit[cell],
         haircut=old.haircut[cell],
@@ -337,7 +339,19 @@ def _panel(
         collateral_eligible=old.collateral_eligible[cell],
         special_treatment=old.special_treatment[cell],
         index_close=index,
+        # A name keeps its industry; what is dated or published about it belongs to the real market.
+        industry=None if old.industry is None else np.repeat(old.industry[-1:], len(days), axis=0),
+        listed_on=None,
+        turnover_amt=None if old.turnover_amt is None else _turnover(close, volume),
+        financing_amt=None,
+        float_value_amt=None,
     )
+
+
+def _turnover(close: IntArray, volume: IntArray) -> IntArray:
+    """Value traded in minor units, at the close; ``NULL`` where the volume is."""
+    value = np.minimum(close.astype(np.float64) * volume / 100.0, MOST_TURNOVER)
+    return np.where(volume == NULL, NULL, value.astype(np.int64))
 
 
 def _volume(old: PricePanel, trace: Trace, suspended: BoolArray, close: IntArray) -> IntArray:

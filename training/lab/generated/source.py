@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -84,25 +83,7 @@ def reduced(panel: PricePanel, symbols: int | None) -> PricePanel:
         known = np.sort(known[np.argsort(lot, kind="stable")[:symbols]])
     if len(known) == len(panel.symbols):
         return panel
-
-    def taken(block: npt.NDArray[Any]) -> Any:
-        return np.ascontiguousarray(block[:, known])
-
-    names = tuple(panel.symbols[k] for k in known)
-    return replace(
-        panel,
-        symbols=names,
-        board=tuple(panel.board[k] for k in known),
-        close=taken(panel.close),
-        pre_close=taken(panel.pre_close),
-        volume_shares=taken(panel.volume_shares),
-        suspended=taken(panel.suspended),
-        price_limit=taken(panel.price_limit),
-        haircut=taken(panel.haircut),
-        margin_eligible=taken(panel.margin_eligible),
-        collateral_eligible=taken(panel.collateral_eligible),
-        special_treatment=taken(panel.special_treatment),
-    )
+    return panel.part(slice(None), known.astype(np.int64))
 
 
 def market_variances(returns: FloatArray) -> tuple[FloatArray, FloatArray]:
