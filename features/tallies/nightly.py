@@ -79,7 +79,7 @@ def advance(
     session: dt.date,
     since: dt.date,
     threads: int = 1,
-    meanwhile: Callable[[LakeTallies], None] | None = None,
+    meanwhile: Callable[[LakeTallies], object] | None = None,
 ) -> Advanced:
     """The tallies at a session from the state of an earlier one; leaves the state of this one.
 

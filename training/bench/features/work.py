@@ -9,6 +9,7 @@ import hashlib
 import json
 import resource
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -17,30 +18,20 @@ from data_contracts.units import IntArray
 from features.flow_frame import flow_values
 from features.tallies.full import tally_lake
 from features.tallies.nightly import advance, build_with_state
-from training.bench.features.made_lake import SESSIONS, weekdays
+from training.bench.features.made_lake import SESSIONS, make_lake, move_delivery, weekdays
 
 
 def warm() -> None:
-    """Load what was compiled before, or compile it, so that it is not timed."""
-    import numpy as np
-    import pyarrow as pa
-
-    from features.tallies.days import Days, DaySegment, FillColumns
-    from features.tallies.fills import FillSegment
-    from features.tallies.kernel import day_sums
-    from features.tallies.values import Tallies
-
-    one, yes = np.zeros(1, dtype=np.int64), np.ones(1, dtype=bool)
-    days = day_sums(one, one, one, yes, one, yes, 2)
-    tallies = Tallies.empty(1, 1)
-    tallies.add(*days)
-    segment = DaySegment.of([(Days(*days), 1)], 2)
-    segment.take_out(range(1, 2), tallies.sums[0])
-    columns = FillColumns(one, one, one, yes, one, yes)
-    ids = one.astype(np.uint64)
-    fills = FillSegment.of(columns, one, one, pa.array(["a"]), ids, one, 1)
-    fills.find(ids, one)
-    fills.take(one)
+    """Both builds of a tiny lake, so that loading what was compiled before is not timed."""
+    before, last = (day.item() for day in weekdays(SESSIONS)[-2:])
+    with tempfile.TemporaryDirectory(prefix="gearline-warm-") as folder:
+        lake, away = Path(folder) / "lake", Path(folder) / "away"
+        make_lake(lake, 2_000, 100, seed=1)
+        move_delivery(lake, away)
+        build_with_state(lake, before, 2)
+        move_delivery(away, lake)
+        advance(lake, last, before, 2, flow_values)
+        flow_values(tally_lake(lake, last, 2))
 
 
 def run(name: str, lake: Path, threads: int) -> dict[str, Any]:
