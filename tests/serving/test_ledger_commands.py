@@ -72,7 +72,7 @@ class Attacker:
         return [entry for (entry,) in found]
 
     def rewrite(self, entries):
-        """Make ``entries`` the whole log, with every hash and the state of the tree recomputed."""
+        """Make ``entries`` the whole log, with every hash, the tree and the labels recomputed."""
         rows = [
             (k, sha256(b"\x00" + e), tree_head(entries[: k + 1]), e) for k, e in enumerate(entries)
         ]
@@ -87,6 +87,7 @@ class Attacker:
             *((insert, *row) for row in rows),
             ("UPDATE tree SET size = ?, peaks = ?", len(entries), peaks),
             ("DELETE FROM idempotency WHERE position >= ?", len(entries)),
+            ("DELETE FROM labels WHERE position >= ?", len(entries)),
         )
 
 
