@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import anyio.to_thread
 import orjson
@@ -244,13 +245,14 @@ class Service:
         from models.policy import load_pack
 
         pack = load_pack(policy.pack)
+        zone = ZoneInfo(pack.zone)
         rows = [
             {
                 "parameter": name,
                 "level": pack.parameters[name].level,
                 "unit": pack.parameters[name].unit,
                 "values": list(value.values),
-                "since": value.since.isoformat(),
+                "since": value.since.replace(tzinfo=zone).isoformat(),
                 "reference": value.reference,
                 "verified": value.verified,
                 "text": getattr(pack.parameters[name], call.language),

@@ -188,7 +188,7 @@ def _schemas(currency: str) -> dict[str, Schema]:
             "level": {"enum": ["statute", "exchange", "house"]},
             "unit": TEXT,
             "values": _list(WHOLE),
-            "since": DATE,
+            "since": TIME,
             "reference": TEXT,
             "verified": FLAG,
             "text": TEXT,

@@ -58,7 +58,7 @@ ARGUMENTS = [
         "reprice {demo} --as-of 2020-03-20 --dry-run --threads 0",
         "--threads is 0; it must be at least 1",
     ),
-    said("an unknown benchmark", "bench speed", "no benchmark 'speed'", "accuracy, explain"),
+    said("an unknown benchmark", "bench speed", "no benchmark 'speed'", "accuracy, attainable"),
     said("credit sets of no folder", "bench accuracy", "needs --data DIR"),
     said(
         "a folder without credit sets", "bench accuracy --data {files}", "none of the credit sets"

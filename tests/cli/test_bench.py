@@ -28,6 +28,15 @@ def test_structural_limits_are_timed_with_their_paths_and_their_error(cli, undoc
     assert ran.document["mean_standard_error"] > 0
 
 
+@pytest.mark.long
+def test_stress_is_timed_on_paths_that_equal_numpys(cli, undocumented):
+    ran = cli("bench", "stress", "--clients", 5_000, "--json")
+    assert ran.code == gearline.DONE
+    assert undocumented("bench stress", ran.document) == []
+    assert ran.document["path_equals_numpy"] is True
+    assert ran.document["zero_shock_equals_production"] is True
+
+
 def test_the_frontier_says_what_market_it_needs(cli, tiny_market):
     assert "needs --market DIR with A-shares" in cli("bench", "frontier").err
     assert "compares A-share lenders" in cli("bench", "frontier", "--market", tiny_market).err
