@@ -178,6 +178,34 @@ def test_volume_stays_positive_where_the_name_trades(made: GeneratedMarket) -> N
     assert np.all(made.panel.volume_shares[~made.panel.suspended] > 0)
 
 
+def test_what_a_source_tells_of_its_names_fits_the_generated_sessions(rough: PricePanel) -> None:
+    """Industries are kept by name, turnover is price times volume, listing days are left out."""
+    names, shape = len(rough.symbols), rough.close.shape
+    told = replace(
+        rough,
+        industry=np.tile(np.arange(names, dtype=np.int64), (shape[0], 1)),
+        listed_on=np.repeat(rough.sessions[:1], names),
+        turnover_amt=np.full(shape, 10**9, dtype=np.int64),
+        financing_amt=np.full(shape, 10**8, dtype=np.int64),
+        float_value_amt=np.full(shape, 10**10, dtype=np.int64),
+    )
+    made = generate(told, 5, sessions=shape[0] + 40, first_day=DAY, symbols=names - 2)
+    kept = [told.symbols.index(symbol) for symbol in made.symbols]
+    assert made.industry is not None
+    assert made.turnover_amt is not None
+    assert np.all(made.industry == np.array(kept))
+    assert made.industry.shape == made.turnover_amt.shape == made.close.shape
+    known = made.volume_shares != NULL
+    value = made.close[known] * made.volume_shares[known].astype(np.float64) / 100
+    assert np.allclose(made.turnover_amt[known], value, rtol=1e-12, atol=1)
+    assert np.all(made.turnover_amt[~known] == NULL)
+    assert (made.listed_on, made.financing_amt, made.float_value_amt) == (None, None, None)
+    assert np.array_equal(
+        made.close,
+        generate(rough, 5, sessions=shape[0] + 40, first_day=DAY, symbols=names - 2).close,
+    )
+
+
 def test_sessions_not_drawn_yet_change_nothing(rough: PricePanel) -> None:
     """Returns of the source later than any drawn so far are turned round; last prices stay."""
     trace = generate_traced(rough, 2, sessions=400, first_day=DAY)
