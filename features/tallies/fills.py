@@ -7,6 +7,7 @@ numbers' hashes, so that a new version of an old fill is found. Segments are onl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,6 +38,8 @@ RECORD: Final = np.dtype(
 """A fill; ``length`` is that of its trade number in bytes, ``source`` see ``source_code``."""
 HASH_SHIFT: Final = np.uint64(32)
 """The index keeps the upper half of a hash: what is found by it is compared as text later."""
+LOOKED_UP_AT_ONCE: Final = 16_384
+"""Fewer trade numbers than that are looked up by one thread."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +109,26 @@ class FillSegment:
             hash_edges=hash_edges.astype(np.int64),
         )
 
-    def find(self, ids: UInt64Array, bucket: IntArray) -> tuple[IntArray, IntArray]:
+    def find(
+        self, ids: UInt64Array, bucket: IntArray, threads: int = 1
+    ) -> tuple[IntArray, IntArray]:
         """Pairs of a trade number, by position, and an account with a fill of an equal half hash.
 
         What is found need not be the same trade number; what is the same is found.
         """
         half = (ids >> HASH_SHIFT).astype(np.uint32)
         place, count = np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=np.int64)
-        find_hashes(half, bucket, self.hashes, self.hash_edges, place, count)
+        step = max(-(-len(ids) // max(threads, 1)), LOOKED_UP_AT_ONCE)
+
+        def look(start: int) -> None:
+            some = slice(start, start + step)
+            find_hashes(
+                half[some], bucket[some], self.hashes, self.hash_edges, place[some], count[some]
+            )
+
+        # The index lies on disk: most of the time goes into waiting for its pages.
+        with ThreadPoolExecutor(max(threads, 1)) as pool:
+            list(pool.map(look, range(0, len(ids), step)))
         found = np.flatnonzero(count)
         rows = np.repeat(found, count[found])
         record = self.places[ranges(place[found], place[found] + count[found])]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -92,31 +92,34 @@ def advance(
         If there is no such state or it does not fit the lake any more, or is not earlier.
     """
     refuse_stopped(root)
-    calendar = Calendar.read(root, session)
-    with only_build(root):
-        state = read_state(root, since)
-        if state.tallies.t >= calendar.t:
-            raise InputError(
-                f"--since is {since}, which is not before {session}; give an earlier one"
+    # A connection takes its time to come; what does not need it goes on beside it.
+    with ThreadPoolExecutor(max(threads, 1)) as pool, Scanner.soon(pool, threads) as scanner:
+        calendar = Calendar.read(root, session)
+        with only_build(root):
+            state = read_state(root, since)
+            if state.tallies.t >= calendar.t:
+                raise InputError(
+                    f"--since is {since}, which is not before {session}; give an earlier one"
+                )
+            if calendar.digest(state.tallies.t) != state.calendar:
+                raise InputError(
+                    f"the sessions up to {since} changed since its state was written; {WAY_OUT}"
+                )
+            trades, places = _trade_files(state)
+            after = [state.cut if k < len(state.trades.names) else EVER for k in places]
+            reading = pool.submit(
+                lambda: scanner().delivered(
+                    [root / trades.names[k] for k in places], after, calendar.cut
+                )
             )
-        if calendar.digest(state.tallies.t) != state.calendar:
-            raise InputError(
-                f"the sessions up to {since} changed since its state was written; {WAY_OUT}"
-            )
-        trades, places = _trade_files(state)
-        registry, accounts = _registry(state, calendar)
-        after = [state.cut if k < len(state.trades.names) else EVER for k in places]
-        scanner = Scanner(threads=threads)
-        try:
-            new = scanner.delivered([root / trades.names[k] for k in places], after, calendar.cut)
-        finally:
-            scanner.close()
-        trades.latest[places] = new.latest
-        night = _Night(state, calendar, registry, trades, _coded(root, registry, new, places))
-        rebuilt = night.run()
-        written = night.state(accounts, rebuilt)
-        lake = written.lake_tallies(calendar)
-        with ThreadPoolExecutor(1) as pool:
+            registry, accounts = _registry(state, calendar)
+            new = reading.result()
+            trades.latest[places] = new.latest
+            coded = _coded(root, registry, new, places)
+            night = _Night(state, calendar, registry, trades, coded, pool, threads)
+            rebuilt = night.run()
+            written = night.state(accounts, rebuilt)
+            lake = written.lake_tallies(calendar)
             writing = pool.submit(write_state, written, new_folder(root, session))
             if meanwhile is not None:
                 meanwhile(lake)
@@ -217,8 +220,16 @@ class _Night:
     """One night's work on a state, with the registry and the files of now."""
 
     def __init__(
-        self, state: State, calendar: Calendar, registry: Registry, trades: Files, new: _New
+        self,
+        state: State,
+        calendar: Calendar,
+        registry: Registry,
+        trades: Files,
+        new: _New,
+        pool: Executor,
+        threads: int,
     ) -> None:
+        self.threads = threads
         self.before, self.calendar, self.trades = state, calendar, trades
         self.registry, self.new = new.registry, new.fills
         self.t, self.t0 = calendar.t, state.tallies.t
@@ -230,11 +241,17 @@ class _Night:
         )
         self.changed = registry.changed_since(state.registry, calendar, self.day0)
         n = self.new
-        self.fills = FillSegment.of(
-            n.columns, n.known, n.source, n.trade_ids, n.ids, n.bucket,
-            lake_info(state.root).buckets,
-        )  # fmt: skip
+        buckets = lake_info(state.root).buckets
+        # Put in order while it is found out who has to be summed again.
+        self.ordered = pool.submit(
+            FillSegment.of, n.columns, n.known, n.source, n.trade_ids, n.ids, n.bucket, buckets
+        )
         self.rank = trades.rank()
+
+    @property
+    def fills(self) -> FillSegment:
+        """The fills of the night, by account."""
+        return self.ordered.result()
 
     def run(self) -> _Rebuilt:
         """Sum again whoever has to be, and add what is new of all others."""
@@ -263,7 +280,7 @@ class _Night:
         pairs = [registry.shared, pairs_of(account[left], account[right])]
         owners = [self.changed]
         for segment in self.before.segments:
-            rows, old = segment.fills.find(new.ids, new.bucket)
+            rows, old = segment.fills.find(new.ids, new.bucket, self.threads)
             again[rows] = True
             pairs.append(pairs_of(account[rows], old))
             owners += [self.actor[old], self.was[old]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -152,6 +154,16 @@ class Scanner:
         if symbols is not None:
             self._enum("symbols", symbols)
 
+    @staticmethod
+    @contextmanager
+    def soon(pool: Executor, threads: int) -> Iterator[Callable[[], Scanner]]:
+        """A scanner that is made in the background; what is given waits for it."""
+        coming = pool.submit(Scanner, threads=threads)
+        try:
+            yield coming.result
+        finally:
+            coming.result().close()
+
     def close(self) -> None:
         """Give the connection back."""
         self.con.close()
@@ -236,13 +248,14 @@ class Scanner:
             "SELECT hash(trade_id) AS id, bucket::BIGINT AS bucket, account_id, symbol,"
             " side = 'buy' AS buy, quantity_shares, (price * 10000)::BIGINT AS price, financed,"
             f" epoch_us(event_at) AS event, epoch_us(known_at) AS known{KEPT} {scan}"
-            f" WHERE {all_conditions()} AND {_VISIBLE} <= {cut} AND {since or 'true'}"
+            f" WHERE {all_conditions()} AND {since or 'true'}"
         ).to_arrow_table()
+        # What is not visible yet is read too: a file is read once, and its last instant found.
+        visible = np.maximum(np.asarray(table["event"]), np.asarray(table["known"]))
         latest = np.full(len(files), EVER, dtype=np.int64)
-        ends = self.con.execute(
-            f"SELECT file_index::BIGINT AS file, max({_VISIBLE}) AS latest {scan} GROUP BY 1"
-        ).fetchnumpy()
-        latest[np.asarray(ends["file"])] = ends["latest"]
+        np.maximum.at(latest, np.asarray(table["file"]), visible)
+        if bool((visible > cut).any()):
+            table = table.filter(pa.array(visible <= cut))
         names = [n for n in table.column_names if n not in ("account_id", "symbol", "trade_id")]
         got = {name: np.asarray(table[name]) for name in names}
         symbol = table["symbol"].combine_chunks().dictionary_encode()
