@@ -1,4 +1,4 @@
-"""Proposals: four eyes over policy, model, publication and override, as pure transitions.
+"""Proposals: four eyes over policy, model, publication, override and erasure, as pure transitions.
 
 Author and approver differ, for everyone. An approval is bound to the hash of the content that was
 read; an edit voids every approval. The further a proposal loosens, the more people must agree.
@@ -13,7 +13,7 @@ from typing import Any, Final
 from data_contracts.canonical import canonical_bytes, sha256_hex
 from data_contracts.errors import InputError
 
-KINDS: Final = ("policy", "model", "publication", "override")
+KINDS: Final = ("policy", "model", "publication", "override", "erasure")
 DIRECTIONS: Final = ("tightens", "neutral", "loosens")
 QUORUM: Final = {"tightens": 1, "neutral": 2, "loosens": 3}
 """People, other than the author, who must approve."""
@@ -175,6 +175,12 @@ def effect(proposal: Proposal) -> tuple[str, dict[str, Any]] | None:
             "client_id": content["client_id"],
             "max_debt_amt": content["max_debt_amt"],
             "supersedes": content["decision_id"],
+            **common,
+        }
+    if proposal.kind == "erasure":
+        return "erasure_approved", {
+            "client_id": content["client_id"],
+            "approvals": list(proposal.approvals),
             **common,
         }
     if proposal.kind == "publication":

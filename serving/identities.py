@@ -34,6 +34,8 @@ RETENTION_YEARS: Final = 20
 OVERRIDES_NEEDED: Final = 2
 """People who must agree before an identity is erased while retention runs."""
 KEY_FILE: Final = "keys/identities.key"
+STORE_FILE: Final = "identities.sqlite"
+"""Where a lake keeps the key file and the identities."""
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS identities (
     client_id TEXT PRIMARY KEY, ciphertext BLOB NOT NULL, key_id TEXT NOT NULL
@@ -80,6 +82,10 @@ class LocalKeyService:
         return _open(self._cipher, wrapped, label)
 
 
+class UnknownIdentityError(InputError):
+    """Nothing was ever stored for this client."""
+
+
 class ErasedError(InputError):
     """The identity's key was destroyed: nobody can read it any more."""
 
@@ -97,6 +103,17 @@ class Erasure:
     reason: str
     keep_until: date
     overridden_by: tuple[str, ...] = ()
+
+    def entry(self, key_id: str) -> dict[str, object]:
+        """What the ledger keeps of it."""
+        return {
+            "client_id": self.client_id,
+            "key_id": key_id,
+            "asked_by": self.asked_by,
+            "reason": self.reason,
+            "keep_until": self.keep_until.isoformat(),
+            "overridden_by": sorted(self.overridden_by),
+        }
 
 
 def keep_until(last_event: date, years: int = RETENTION_YEARS) -> date:
@@ -147,8 +164,8 @@ class Identities:
         """Close the file."""
         self._connection.close()
 
-    def put(self, client_id: str, identity: Mapping[str, object]) -> None:
-        """Store or replace a client's identity under the client's own key."""
+    def put(self, client_id: str, identity: Mapping[str, object]) -> str:
+        """Store or replace a client's identity under the client's own key; the key's number."""
         row = self._connection.execute(
             "SELECT i.key_id, k.wrapped FROM identities i LEFT JOIN data_keys k"
             " ON k.key_id = i.key_id WHERE i.client_id = ?",
@@ -180,6 +197,7 @@ class Identities:
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
+        return key_id
 
     def get(self, client_id: str) -> dict[str, object]:
         """A client's identity, decrypted."""
@@ -189,7 +207,7 @@ class Identities:
             (client_id,),
         ).fetchone()
         if row is None:
-            raise InputError(f"there is no identity of client {client_id}")
+            raise UnknownIdentityError(f"there is no identity of client {client_id}")
         ciphertext, key_id, wrapped = row
         if wrapped is None:
             raise ErasedError(f"the identity of client {client_id} was erased")
@@ -205,29 +223,37 @@ class Identities:
         erasure is asked for again, and the entry is not doubled.
         """
         check_erasure(wish, today)
-        row = self._connection.execute(
-            "SELECT key_id FROM identities WHERE client_id = ?", (wish.client_id,)
-        ).fetchone()
-        if row is None:
-            raise InputError(f"there is no identity of client {wish.client_id}")
-        key_id = str(row[0])
-        body = {
-            "client_id": wish.client_id,
-            "key_id": key_id,
-            "asked_by": wish.asked_by,
-            "reason": wish.reason,
-            "keep_until": wish.keep_until.isoformat(),
-            "overridden_by": sorted(wish.overridden_by),
-        }
+        key_id = self.key_of(wish.client_id)
         known = ledger.position_of(f"erasure/{key_id}")
         if known is None:
             [known] = ledger.append(
-                [{"kind": "identity_erased", "body": body}], idempotency_keys=[f"erasure/{key_id}"]
+                [{"kind": "identity_erased", "body": wish.entry(key_id)}],
+                idempotency_keys=[f"erasure/{key_id}"],
             )
+        self.destroy(key_id)
+        return known
+
+    def key_of(self, client_id: str) -> str:
+        """The number of a client's key; it stays after the key is destroyed."""
+        row = self._connection.execute(
+            "SELECT key_id FROM identities WHERE client_id = ?", (client_id,)
+        ).fetchone()
+        if row is None:
+            raise UnknownIdentityError(f"there is no identity of client {client_id}")
+        return str(row[0])
+
+    def destroy(self, key_id: str) -> None:
+        """Destroy a key whose erasure is on record; again does no harm."""
         self._connection.execute("DELETE FROM data_keys WHERE key_id = ?", (key_id,))
         # the log may still hold the page with the key: empty it now, not at some later time
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return known
+
+    def finish_erasures(self, reader: LedgerReader) -> int:
+        """Destroy the keys of erasures that were broken off after their entry; how many."""
+        clients = self.unfinished(reader)
+        for client in clients:
+            self.destroy(self.key_of(client))
+        return len(clients)
 
     def unfinished(self, reader: LedgerReader) -> list[str]:
         """Clients whose erasure is on record while their key still exists, after a crash."""

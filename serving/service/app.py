@@ -24,7 +24,7 @@ from data_contracts.errors import InputError
 from models.policy.pack import LEVELS
 from serving.ledger import Ledger, LedgerReader, LedgerUnavailableError
 from serving.publish import publish_last_run
-from serving.service import proposals
+from serving.service import identities, proposals
 from serving.service.answers import DECISION_KIND, decision_answer, limits_answer
 from serving.service.edge import (
     LOG,
@@ -72,6 +72,7 @@ class Service:
         publish_last_run(settings.lake, settings.ledger)
         self._ledger = Ledger.open(settings.ledger)
         self._reader = LedgerReader(settings.ledger)
+        identities.finish_erasures(self)
         world = load_world(settings.lake, self._reader)
         self._engine = Engine(self._ledger, self._reader, world, settings.now)
         self._known = self._in_force()
@@ -357,7 +358,7 @@ class Service:
             op("GET", "/readyz", "ready", None, self.ready),
             op("GET", "/metrics", "metrics", None, self.show_metrics),
         ]
-        return [*mine, *proposals.operations(self)]
+        return [*mine, *proposals.operations(self), *identities.operations(self)]
 
     def routes(self) -> list[BaseRoute]:
         """The operations as routes, those of one path together."""

@@ -10,6 +10,7 @@ from data_contracts.decision import OUTCOMES
 from models.governance import DIRECTIONS, KINDS, STATES
 from models.reasons.catalogue import AUDIENCES
 from serving.service.edge import Operation
+from serving.service.identities import FIELDS, LONGEST
 from serving.service.problems import CODES, PROBLEM_TYPE
 from serving.service.requests import BUREAU
 from serving.service.settings import LARGEST_BODY_BYTES
@@ -52,6 +53,7 @@ ASKED: Final[Schema] = {
     "pattern": "^(0|[1-9][0-9]{0,9})(\\.[0-9]{1,2})?$",
     "description": "Money as a decimal string in the stated currency.",
 }
+IDENTIFIER: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": LONGEST}
 DECIMAL: Final[Schema] = {"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?$"}
 
 
@@ -144,6 +146,7 @@ def _schemas(currency: str) -> dict[str, Schema]:
         ),
         "publication": _object({"run_id": NUMBER}),
         "policy": _object({"pack": {"enum": ["cn", "us"]}, "sha256": HASH}),
+        "erasure": _object({"client_id": NUMBER}),
     }
     why = {"type": "string", "minLength": 1, "maxLength": 1000}
     asked = [
@@ -152,6 +155,7 @@ def _schemas(currency: str) -> dict[str, Schema]:
             ("model", content["model"], DIRECTIONS),
             ("publication", content["publication"], DIRECTIONS),
             ("policy", content["policy"], DIRECTIONS),
+            ("erasure", content["erasure"], ("neutral",)),
             (
                 "override",
                 _object({"client_id": NUMBER, "decision_id": NUMBER, "max_debt_amt": ASKED}),
@@ -234,6 +238,15 @@ def _schemas(currency: str) -> dict[str, Schema]:
             }
         ),
         "ProposalAsked": {"anyOf": asked},
+        "Identity": _object(
+            {name: _null(IDENTIFIER) if name != "name" else IDENTIFIER for name in FIELDS},
+            [name for name in FIELDS if name != "name"],
+        ),
+        "IdentityStored": _object({"client_id": TEXT, "key_id": TEXT}),
+        "IdentityRead": _object({"client_id": TEXT, "identity": {"type": "object"}}),
+        "Erased": _object(
+            {"client_id": TEXT, "key_id": TEXT, "keep_until": DATE, "overridden_by": _list(TEXT)}
+        ),
         "Approval": _object({"content_sha256": HASH}),
         "Rejection": _object({"reason": why}),
         "Proposal": proposal,
@@ -267,6 +280,10 @@ _ABOUT: Final[dict[str, tuple[str, str | None, int, str]]] = {
     "editProposal": ("Edit a proposal; its approvals are void", "ProposalAsked", 200, "Proposal"),
     "approveProposal": ("Approve the content that was read", "Approval", 201, "Proposal"),
     "rejectProposal": ("Close a proposal without effect", "Rejection", 201, "Proposal"),
+    "putIdentity": ("Store a client's direct identifiers, encrypted", "Identity", 200,
+                    "IdentityStored"),
+    "getIdentity": ("A client's direct identifiers", None, 200, "IdentityRead"),
+    "eraseIdentity": ("Destroy the key of a client's identifiers", "Rejection", 201, "Erased"),
     "live": ("The process runs", None, 200, "Status"),
     "ready": ("A night is published and the ledger answers", None, 200, "Status"),
     "metrics": ("Prometheus metrics", None, 200, ""),
@@ -275,8 +292,11 @@ _ABOUT: Final[dict[str, tuple[str, str | None, int, str]]] = {
 """Summary, schema of the body, status and schema of the answer."""
 
 KEYED: Final = frozenset(
-    {"createDecision", "createProposal", "editProposal", "approveProposal", "rejectProposal"}
-)
+    {
+        "createDecision", "createProposal", "editProposal", "approveProposal", "rejectProposal",
+        "putIdentity", "eraseIdentity",
+    }
+)  # fmt: skip
 """Operations that take an Idempotency-Key: all that leave an entry."""
 
 
@@ -340,6 +360,8 @@ def _operation(operation: Operation) -> Schema:
         }
         codes += [400, 404, 413, 415, 422]
     if operation.name in KEYED:
+        codes += [409]
+    if operation.name == "getIdentity":
         codes += [409]
     if operation.name == "editProposal":
         codes += [412, 428]

@@ -58,6 +58,8 @@ def _content(r: Reader, kind: str | None) -> dict[str, Any]:
             "decision_id": c.identity("decision_id"),
             "max_debt_amt": None if amount is None else format_decimal(amount, 2),
         }
+    elif kind == "erasure":
+        content = {"client_id": c.identity("client_id")}
     elif kind == "publication":
         content = {"run_id": c.identity("run_id")}
     elif kind == "policy":
@@ -80,6 +82,8 @@ def _read(call: Call, known: Proposal | None) -> tuple[str, str, dict[str, Any],
         right = "loosens" if content["max_debt_amt"] is None else "tightens"
         if direction != right:
             r.wrong("direction", f"this override {right}; an override never raises a limit")
+    if kind == "erasure" and direction not in (None, "neutral"):
+        r.wrong("direction", "an erasure before retention ends is neutral: two people must agree")
     r.close()
     r.finish()
     if known is not None and kind != known.kind:

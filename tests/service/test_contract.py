@@ -16,6 +16,7 @@ import pytest
 from serving.service.openapi import KEYED
 from serving.service.tokens import ROLES, _local_key
 from tests.service.lake import PLAIN
+from tests.service.test_identity_routes import PERSON, agreed_erasure, stored
 from tests.service.test_proposals import MODEL, propose
 
 UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
@@ -36,7 +37,14 @@ def arguments(service, operation):
     path = operation.path
     body: dict[str, Any] | None = None
     headers: dict[str, str] = {}
-    if "decision_id" in path:
+    if path.endswith(("/identity", "/erasures")):
+        role, path = "admin", path.replace("{client_id}", "someone")
+        stored(service, "someone")
+        body = PERSON if operation.method == "PUT" else None
+        if operation.name == "eraseIdentity":
+            agreed_erasure(service, "someone")
+            body = {"reason": "asked by the client"}
+    elif "decision_id" in path:
         path = service.decide(PLAIN[11]).headers["location"]
     elif "client_id" in path:
         path = f"/v1/clients/{PLAIN[12]}/limits"
