@@ -38,6 +38,7 @@ from serving.service.edge import (
 )
 from serving.service.engine import RETRY_AFTER_S, Engine
 from serving.service.metrics import Metrics
+from serving.service.mounted import SCORE_PATH, MountedScorer
 from serving.service.problems import ProblemError, of_status
 from serving.service.requests import Ask, idempotency_key, read_ask
 from serving.service.settings import Settings
@@ -373,6 +374,7 @@ class Service:
 def create_app(settings: Settings) -> Starlette:
     """The service as an ASGI app."""
     service = Service(settings)
+    scorer = MountedScorer(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -383,6 +385,7 @@ def create_app(settings: Settings) -> Starlette:
             yield
         finally:
             watching.cancel()
+            await scorer.stop()
             await anyio.to_thread.run_sync(service.stop)
 
     async def unknown(request: Request, error: Exception) -> Response:
@@ -390,7 +393,7 @@ def create_app(settings: Settings) -> Starlette:
         return refusal(of_status(status), trace_of(request.headers.get("traceparent")))
 
     app = Starlette(
-        routes=service.routes(),
+        routes=[*service.routes(), Route(SCORE_PATH, scorer, methods=["POST"])],
         lifespan=lifespan,
         exception_handlers={404: unknown, 405: unknown, 500: unknown},
     )

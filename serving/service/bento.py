@@ -9,28 +9,18 @@ log-odds, PD and attributions out. Settings come from the environment, read here
 from __future__ import annotations
 
 import os
-from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import bentoml
-import numpy as np
-from bentoml.exceptions import BentoMLException
-from pydantic import Field
 
-from data_contracts.units import NULL, format_decimal
-from models.bundle import Bundle
 from serving.commands.service import demo_clock, is_demo, release_demo_model
 from serving.ledger import Location
 from serving.service.app import create_app
-from serving.service.problems import ProblemError
+from serving.service.scoring import Rows, keep_inputs_out_of_logs, score_call
 from serving.service.settings import Settings, utc_now
-from serving.service.tokens import bearer
 
-LARGEST_BATCH = 512
 LAKE = "out/demo"
-SCORERS = frozenset({"service", "validator", "risk"})
-Row = list[int | None]
 
 
 def settings_from_environment() -> Settings:
@@ -51,38 +41,6 @@ SETTINGS = settings_from_environment() if os.environ.get("GEARLINE_LAKE") else N
 APP = create_app(SETTINGS) if SETTINGS else None
 
 
-def score_rows(bundle: Bundle, rows: list[Row]) -> list[dict[str, Any]]:
-    """Score, PD and attributions of rows in feature-set order, null where undefined."""
-    width = len(bundle.names)
-    for k, row in enumerate(rows):
-        if len(row) != width:
-            raise ProblemError(
-                "body_invalid",
-                f"row {k} has {len(row)} values, the feature set {width}",
-                pointer=f"/rows/{k}",
-            )
-    values = np.array([[NULL if v is None else v for v in row] for row in rows], dtype=np.int64)
-    scores, attributions = bundle.head.score_and_attributions(values)
-    pd, low, high = bundle.calibration.of_score(scores)
-    return [
-        {
-            "score": int(scores[k]),
-            "pd": format_decimal(int(pd[k]), 9),
-            "pd_low": format_decimal(int(low[k]), 9),
-            "pd_high": format_decimal(int(high[k]), 9),
-            "base": bundle.head.base_attribution,
-            "attributions": attributions[k].tolist(),
-        }
-        for k in range(len(rows))
-    ]
-
-
-def _refused(problem: ProblemError) -> BentoMLException:
-    """The problem in BentoML's own form, with the same status and words."""
-    status = HTTPStatus(problem.status)
-    return BentoMLException(f"{problem.code}: {problem.detail}", error_code=status)
-
-
 @bentoml.service(name="gearline", metrics={"enabled": False}, traffic={"timeout": 30})
 class Gearline:
     """The decision service, and its scorer as an API of BentoML."""
@@ -91,6 +49,7 @@ class Gearline:
         if APP is None or SETTINGS is None:
             raise RuntimeError("set GEARLINE_LAKE to the data folder that is to be served")
         self.service = APP.state.service
+        keep_inputs_out_of_logs()
         self.service.start()
 
     @bentoml.on_shutdown
@@ -101,18 +60,11 @@ class Gearline:
     @bentoml.api(route="/score")
     def score(
         self,
-        rows: Annotated[list[Row], Field(min_length=1, max_length=LARGEST_BATCH)],
+        rows: Rows,
         ctx: bentoml.Context,
     ) -> list[dict[str, Any]]:
         """Score rows of quantised features with the bundle in force; nothing is kept."""
-        try:
-            token = bearer(ctx.request.headers.get("authorization"))
-            verifier = self.service.edge.verifier
-            caller = verifier.remembered(token) or verifier.check(token)
-            caller.require(SCORERS)
-            return score_rows(self.service.engine.world.bundle, rows)
-        except ProblemError as problem:
-            raise _refused(problem) from None
+        return score_call(self.service, rows, ctx)
 
 
 if APP is not None:

@@ -1,7 +1,7 @@
 """The operations on direct identifiers: store, read, and erase by destroying the client's key.
 
 Each leaves an entry that names the client number and the key's, never what is stored. Identifiers
-lie in ``LAKE/identities.sqlite``, under keys that the key service wraps; see ``serving.identities``.
+lie in ``LAKE/identities.sqlite`` under keys that a key service wraps; see ``serving.identities``.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ class IdentityOperations:
             key_id = await self._with_store(lambda store: store.put(client, identity))
             body = {"client_id": client, "key_id": key_id, "by": call.caller.subject}
             entry = freeze(STORED, body, canonical_bytes(body))
-            known, _ = await self._service.engine.record([(entry, None)], call.caller.subject, keyed)
+            known, _ = await self._service.engine.record(
+                [(entry, None)], call.caller.subject, keyed
+            )
         return answer({"client_id": client, "key_id": known["key_id"]})
 
     async def get(self, call: Call) -> Response:
@@ -193,4 +195,3 @@ class IdentityOperations:
             ) from None
         except InputError as error:
             raise ProblemError("internal", "the identity store refused; see the log") from error
-

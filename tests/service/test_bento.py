@@ -78,15 +78,16 @@ def test_both_servers_answer_the_same_bytes_and_bentoml_scores_too(tmp_path):
                 httpx.post(f"{url}/v1/decisions", json={}, headers=headers).content,
                 httpx.get(f"{url}/v1/policy").content,
             ]
-            if name == "bentoml":
-                rows = {"rows": [[12, 30, 1, 0], [None, None, None, None]]}
-                scored = httpx.post(f"{url}/score", json=rows, headers=headers)
-                assert scored.status_code == 200
-                for row in scored.json():
-                    assert row["base"] + sum(row["attributions"]) == row["score"]
-                assert httpx.post(f"{url}/score", json=rows).status_code == 401
-                short = httpx.post(f"{url}/score", json={"rows": [[1]]}, headers=headers)
-                assert short.status_code == 422
+            rows = {"rows": [[12, 30, 1, 0], [None, None, None, None]]}
+            scored = httpx.post(f"{url}/score", json=rows, headers=headers)
+            assert scored.status_code == 200, name
+            for row in scored.json():
+                assert row["base"] + sum(row["attributions"]) == row["score"]
+            unsigned = httpx.post(f"{url}/score", json=rows)
+            assert unsigned.status_code == 401
+            short = httpx.post(f"{url}/score", json={"rows": [[1]]}, headers=headers)
+            assert short.status_code == 422
+            answers[name] += [scored.content, unsigned.content, short.content]
         finally:
             stopped(process)
     for one, other in zip(answers["gearline"], answers["bentoml"], strict=True):
@@ -102,3 +103,12 @@ def test_bentoml_builds_the_service(tmp_path):
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert "gearline:" in ran.stdout
+
+
+def test_what_the_mounted_scorer_refuses_is_not_in_the_log(serve, caplog):
+    service = serve()
+    refused = service.call("POST", "/score", json={"rows": [["secret-feature"]]})
+    assert refused.status_code == 400
+    assert "Exception on /score" in caplog.text
+    assert "secret-feature" not in caplog.text
+    assert service.call("POST", "/score", "reviewer", json={"rows": [[1]]}).status_code == 403
