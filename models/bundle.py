@@ -25,6 +25,10 @@ from models.scorer.tables import AdditiveTables, monotone_violations
 
 BUNDLE_FORMAT: Final = 1
 DECIDING_HEAD: Final = "default_60"
+BUNDLE_FOLDER: Final = "bundle"
+"""Where a lake keeps the scorer of its clients."""
+APPLICATION_FOLDER: Final = "bundle-application"
+"""Beside it the scorer of an ``application`` set, for those without an account."""
 
 
 def _listed(manifest: bytes) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from data_contracts.decision import DECISION_ENGINE_VERSION, body_sha256
 from data_contracts.feature_frame import FeatureFrame
 from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import NULL
-from models.bundle import Bundle
+from models.bundle import APPLICATION_FOLDER, Bundle
 from models.conditions import Fact, settle
 from models.decide import decide_columns
 from models.decide.body import bodies
@@ -24,7 +24,6 @@ from serving.ledger import StoredEntry
 
 BATCH: Final = 256
 """Decisions that are decided again at once; a decision depends on no other."""
-APPLICATION_BUNDLE: Final = "bundle-application"
 
 Outcome = tuple[str, list[str], dict[str, Any]]
 """A decision's number, what differs, and the body as it comes out now."""
@@ -43,7 +42,7 @@ def _market(folder: Path) -> MarketSnapshot:
 def _bundle_of(root: Path, run: Mapping[str, Any], wanted: str) -> Bundle:
     """The night's bundle, or the one for applicants where the decision names that."""
     own = _bundle(root / run["bundle_path"])
-    other = root / APPLICATION_BUNDLE
+    other = root / APPLICATION_FOLDER
     if own.sha256 != wanted and other.is_dir():
         return _bundle(other)
     return own

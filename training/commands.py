@@ -18,7 +18,7 @@ from data_contracts.units import parse_day
 from features.asof import BookHistory
 from features.build import build_frame
 from features.panel import load_panel
-from features.sets import FLOWS, feature_set
+from features.sets import APPLICATION, BEHAVIOURAL, FLOWS, feature_set
 from models.policy import PACK_NAMES, Pack, load_pack
 from training.lab.fit import fit_strengths, write_strengths
 from training.lab.run import GENERATED, market_folder, run_book
@@ -199,7 +199,8 @@ def run_train(arguments: argparse.Namespace, stages: Stages) -> Answer:
             f"the first day, {panel.sessions[first]}, must lie before the last, {panel.sessions[last]};"
             " change --from or --to"
         )
-    trained = train(panel, histories, outcomes, first, last, arguments.seed, stages)
+    whom = APPLICATION if arguments.whom == "applicants" else BEHAVIOURAL
+    trained = train(panel, histories, outcomes, first, last, arguments.seed, stages, whom)
     trained.bundle.write(arguments.out)
     document = {"bundle_sha256": trained.bundle.sha256, "out": str(arguments.out), **trained.report}
     if arguments.mlflow is not None:

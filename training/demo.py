@@ -18,17 +18,17 @@ from data_contracts.lake import check_output_folder, lake_info, write_atomically
 from features.asof import BookHistory
 from features.panel import PricePanel, load_panel
 from features.sets import BEHAVIOURAL
+from models.bundle import APPLICATION_FOLDER, BUNDLE_FOLDER
 from models.policy import Pack, load_pack
 from training.lab import MAX_CLIENTS, buckets_for, simulate, write_lake
 from training.labels import Outcomes, load_outcomes
 from training.lender import margin_rules
 from training.report import write_report
 from training.summary import judge, pool, summarise
-from training.train import Trained, train
+from training.train import Trained, train, train_application
 
 MARKER: Final = "demo.json"
 SAMPLE_FIRST: Final = np.datetime64("2006-01-03")
-BUNDLE_FOLDER: Final = "bundle"
 LEAST_CLIENTS: Final = 200
 
 Stages = Callable[[str, int, int], None]
@@ -181,6 +181,8 @@ def prepare_demo(
     outcomes = load_outcomes(out, panel)
     trained = train(panel, histories, outcomes, book.first, book.last, seed, stages)
     trained.bundle.write(out / BUNDLE_FOLDER)
+    applicants = train_application(panel, trained, book.first, seed)
+    applicants.bundle.write(out / APPLICATION_FOLDER)
     rows = [*trained.split.test_rows, book.last]
     return PreparedDemo(
         pack=pack,

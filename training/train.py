@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +13,7 @@ from data_contracts.errors import InputError
 from data_contracts.units import LOG_ODDS_ONE, PROB_ONE, BoolArray, IntArray
 from features.asof import BookHistory
 from features.panel import PricePanel
-from features.sets import BEHAVIOURAL, FeatureSet, feature_set_sha256
+from features.sets import APPLICATION, BEHAVIOURAL, FeatureSet, feature_set_sha256
 from models.bundle import Bundle
 from models.calibration import tier_of_pd
 from models.scorer.reference import Reference
@@ -39,13 +39,14 @@ class Trained:
 
     ``may_judge`` says which clusters may be judged (all but those that taught, in a by-client split).
     ``month_spread`` is the common factor of the calibrating clients' months (``training.by_month``),
-    None where there are too few of them.
+    None where there are too few of them. ``sample`` is what taught and calibrated it.
     """
 
     bundle: Bundle
     split: Split
     report: dict[str, Any]
     month_spread: float | None = None
+    sample: Sample | None = field(default=None, repr=False)
 
     def may_judge(self, cluster: IntArray) -> BoolArray:
         """Rows that the scorer has not learnt from."""
@@ -101,6 +102,7 @@ def train(
     last: int,
     seed: int,
     progress: Progress | None = None,
+    feature_set: FeatureSet = BEHAVIOURAL,
 ) -> Trained:
     """Fit a scorer on a lake's period and calibrate it on clients it has not seen.
 
@@ -108,8 +110,8 @@ def train(
     ----------
     first, last : panel rows of the period
     seed : of sampling and bootstrap
+    feature_set : what the scorer reads; of ``application`` only what an applicant states
     """
-    feature_set = BEHAVIOURAL
     split = plan_split(panel, first, last)
     step = (lambda done, of: progress("features", done, of)) if progress else None
     sample = build_sample(histories, outcomes, split.train_rows, feature_set, step)
@@ -120,7 +122,44 @@ def train(
         split = split.by_client()
         sample = build_sample(histories, outcomes, split.train_rows, feature_set, step)
         sample = sample.take(split.learns(sample.cluster))
-        holds_out = split.calibrates(sample.cluster)
+    return _teach(panel, split, sample, feature_set, first, seed, progress)
+
+
+def train_application(
+    panel: PricePanel,
+    trained: Trained,
+    first: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> Trained:
+    """A scorer for those without an account, from the rows that taught the clients' scorer.
+
+    It reads only what an applicant states and a bureau says. Its labels are those of clients who
+    were accepted: nothing is known here of how the refused would have fared.
+
+    Parameters
+    ----------
+    trained : the clients' scorer of the same lake, by ``train``
+    first : panel row at which the period begins
+    """
+    assert trained.sample is not None
+    names = BEHAVIOURAL.names
+    columns = [names.index(name) for name in APPLICATION.names]
+    sample = replace(trained.sample, values=np.ascontiguousarray(trained.sample.values[:, columns]))
+    return _teach(panel, trained.split, sample, APPLICATION, first, seed, progress)
+
+
+def _teach(
+    panel: PricePanel,
+    split: Split,
+    sample: Sample,
+    feature_set: FeatureSet,
+    first: int,
+    seed: int,
+    progress: Progress | None,
+) -> Trained:
+    """Fit on those who teach, calibrate and grade on those who do not."""
+    holds_out = split.calibrates(sample.cluster)
     if progress:
         progress("fit", 0, 2)
     tables, report, reference = _fit(sample.take(~holds_out), feature_set, seed)
@@ -185,4 +224,4 @@ def train(
         kept.default_60[known],
         months[known],
     )
-    return Trained(bundle, split, report, spread)
+    return Trained(bundle, split, report, spread, sample)

@@ -57,6 +57,8 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     add("--from", dest="first", help="first day (default: the first account)")
     add("--to", dest="last", help="last day (default: the last session)")
     add("--out", type=Path, required=True, help="bundle folder to write")
+    text = "whom it scores: clients by behaviour, applicants by what they state"
+    add("--for", dest="whom", choices=("clients", "applicants"), default="clients", help=text)
     add("--mlflow", type=Path, metavar="FOLDER", help="also log the run to MLflow in this folder")
 
     _add_table_verbs(verbs, verb)

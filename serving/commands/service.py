@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from data_contracts.errors import InputError
+from models.bundle import APPLICATION_FOLDER, Bundle
 from serving.commands.places import Answer, Stages, existing_ledger, ledger_at
 from serving.ledger import Ledger, LedgerReader, named
 from serving.publish import last_finished_run
@@ -37,16 +38,20 @@ def demo_clock(lake: Path, ledger: Any) -> ShiftedClock:
 
 
 def release_demo_model(lake: Path, ledger: Any, today: dt.date) -> None:
-    """What two people's approval does elsewhere: the demo's own model counts as released."""
+    """What two people's approval does elsewhere: the demo's own models count as released."""
     with LedgerReader(ledger) as reader:
         started, _ = last_finished_run(reader)
-    bundle = str(started["bundle"])
+    bundles = [str(started["bundle"])]
+    if (lake / APPLICATION_FOLDER).is_dir():
+        bundles.append(Bundle.read(lake / APPLICATION_FOLDER).sha256)
     review_on = (today + dt.timedelta(days=DEMO_REVIEW_DAYS)).isoformat()
-    body = {"bundle": bundle, "review_on": review_on, "proposal_id": None, "by": "gearline demo"}
     with Ledger.open(ledger) as writer:
-        key = f"demo-release/{bundle}"
-        if writer.position_of(key) is None:
-            writer.append([{"kind": "model_released", "body": body}], idempotency_keys=[key])
+        for bundle in bundles:
+            key = f"demo-release/{bundle}"
+            if writer.position_of(key) is None:
+                by = {"proposal_id": None, "by": "gearline demo"}
+                body = {"bundle": bundle, "review_on": review_on, **by}
+                writer.append([{"kind": "model_released", "body": body}], idempotency_keys=[key])
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:

@@ -69,6 +69,7 @@ def _schemas(currency: str) -> dict[str, Schema]:
             "income_amt": maybe_amount,
             "net_worth_amt": maybe_amount,
             "liquid_assets_amt": maybe_amount,
+            "initial_deposit_amt": maybe_amount,
             "experience_months": _null({"type": "integer", "minimum": 0, "maximum": 1200}),
             "suitability_level": _null({"type": "integer", "minimum": 1, "maximum": 5}),
             "literacy_score": _null({"type": "integer", "minimum": 0, "maximum": 100}),
@@ -77,9 +78,9 @@ def _schemas(currency: str) -> dict[str, Schema]:
             "kyc_expires_on": _null(DATE),
         },
         optional=(
-            "income_amt", "net_worth_amt", "liquid_assets_amt", "experience_months",
-            "suitability_level", "literacy_score", "bureau_status", "kyc_verified_on",
-            "kyc_expires_on",
+            "income_amt", "net_worth_amt", "liquid_assets_amt", "initial_deposit_amt",
+            "experience_months", "suitability_level", "literacy_score", "bureau_status",
+            "kyc_verified_on", "kyc_expires_on",
         ),
     )  # fmt: skip
     base = {"client_id": NUMBER, "currency": {"const": currency, "description": "ISO 4217"}}

@@ -163,11 +163,12 @@ class Ask:
     stated: Mapping[str, Any] | None = None
 
 
-_KYC: Final = ("income_amt", "net_worth_amt", "liquid_assets_amt")
+_AMOUNTS: Final = ("income_amt", "net_worth_amt", "liquid_assets_amt", "initial_deposit_amt")
+"""``initial_deposit_amt`` is what the applicant will bring: the equity that a limit can rest on."""
 
 
 def _stated(r: Reader) -> dict[str, Any]:
-    stated: dict[str, Any] = {name: r.amount(name, False) for name in _KYC}
+    stated: dict[str, Any] = {name: r.amount(name, False) for name in _AMOUNTS}
     stated["experience_months"] = r.whole("experience_months", 0, 1200)
     stated["suitability_level"] = r.whole("suitability_level", 1, 5)
     stated["literacy_score"] = r.whole("literacy_score", 0, 100)

@@ -21,15 +21,12 @@ from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import IntArray
 from features.applicant import applicant_row
 from features.online import Snapshot
-from models.bundle import Bundle
+from models.bundle import APPLICATION_FOLDER, Bundle
 from models.conditions import DRIFT_RED_E6, Fact, out_of_domain
 from models.policy import Policy, load_pack
 from serving.ledger import LedgerReader
 from serving.publish import CURRENT_FILE, DRIFT_KIND, ONLINE_FOLDER, CaseStore
 from serving.service.requests import Ask
-
-APPLICATION_BUNDLE = "bundle-application"
-"""A bundle of an ``application`` set beside the lake's own, for those without an account."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +55,16 @@ class World:
     cases: CaseStore
     contract: Fact | None
     review_on: dt.date | None
+    application_review_on: dt.date | None
     drift_e6: int | None
 
-    def facts_now(self, now: dt.datetime) -> list[Fact]:
-        """The conditions that hold for everyone at an instant."""
+    def facts_now(self, now: dt.datetime, review_on: dt.date | None) -> list[Fact]:
+        """The conditions that hold for everyone at an instant; ``review_on`` is the model's."""
         facts = [] if self.contract is None else [self.contract]
-        if self.review_on is None:
+        if review_on is None:
             facts.append(Fact("model_not_released"))
-        elif self.review_on < now.date():
-            facts.append(Fact("model_past_review", {"review_on": self.review_on.isoformat()}))
+        elif review_on < now.date():
+            facts.append(Fact("model_past_review", {"review_on": review_on.isoformat()}))
         if self.drift_e6 is None:
             facts.append(Fact("drift_unknown"))
         elif self.drift_e6 >= DRIFT_RED_E6:
@@ -98,7 +96,7 @@ class World:
             return None
         # read as of the night: staleness is a fact of the answer here, not a refusal
         row = self.features.read(ask.client_id, min(now, self.features.good_until))
-        facts = self.facts_now(now)
+        facts = self.facts_now(now, self.review_on)
         stale = self.stale_now(now)
         if stale is not None:
             facts.append(stale)
@@ -115,7 +113,8 @@ class World:
         stated = ask.stated
         bundle = self.application or self.bundle
         row, outside = applicant_row(stated, self.market.session, bundle.names)
-        facts = self.facts_now(now)
+        review_on = self.review_on if self.application is None else self.application_review_on
+        facts = self.facts_now(now, review_on)
         stale = self.stale_now(now)
         if stale is not None:
             facts.append(stale)
@@ -139,7 +138,7 @@ class World:
                 aml_level=stated["aml_level"],
                 automated_decision_refused=stated["automated_decision_refused"],
             ),
-            book=Book(0, (), ()),
+            book=Book(stated["initial_deposit_amt"] or 0, (), ()),
         )
         return Prepared(case, row, tuple(facts), None, None, True)
 
@@ -196,7 +195,8 @@ def load_world(root: Path, reader: LedgerReader) -> World:
     if features.feature_set_sha256 != bundle.feature_set_sha256:
         features.close()
         raise InputError("the published features are of another set than the bundle; publish again")
-    application = root / APPLICATION_BUNDLE
+    folder_for_applicants = root / APPLICATION_FOLDER
+    application = Bundle.read(folder_for_applicants) if folder_for_applicants.is_dir() else None
     try:
         refuse_stopped(root)
         contract = None
@@ -206,13 +206,14 @@ def load_world(root: Path, reader: LedgerReader) -> World:
         run_id,
         started,
         bundle,
-        Bundle.read(application) if application.is_dir() else None,
+        application,
         policy,
         market,
         features,
         CaseStore(folder / "cases.sqlite"),
         contract,
         _review_date(reader, bundle.sha256),
+        None if application is None else _review_date(reader, application.sha256),
         _drift(reader, run_id),
     )
 
