@@ -39,12 +39,19 @@ class Sample:
     labels : (N,), 0 or 1
     weights : (N,) or None
     clusters : (N,), rows that are never divided between learning and stopping
+    targets : (N,), probabilities to be learnt in place of the labels; None for the labels
     """
 
     columns: FloatArray
     labels: IntArray
     weights: FloatArray | None
     clusters: IntArray
+    targets: FloatArray | None = None
+
+    @property
+    def goal(self) -> FloatArray:
+        """What the boosters learn: the targets where there are any, else the labels."""
+        return self.labels.astype(np.float64) if self.targets is None else self.targets
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ def _pairs(
     return ranked_pairs(
         sample.columns,
         categorical,
-        weight * (sample.labels - p),
+        weight * (sample.goal - p),
         weight * p * (1.0 - p),
         count,
         recipe.l2,
@@ -186,11 +193,13 @@ def fit_bags(
     """Rank pairs, then grow all bags in step."""
     rows = len(sample.labels)
     parameters = _parameters(recipe, rows, seed)
+    if sample.targets is not None:
+        parameters |= {"objective": "cross_entropy", "metric": "cross_entropy"}
     if any(directions):
         parameters["monotone_constraints"] = list(directions)
     shared = lgb.Dataset(
         sample.columns,
-        sample.labels.astype(np.float64),
+        sample.goal,
         weight=sample.weights,
         categorical_feature=list(categorical),
         params=parameters,

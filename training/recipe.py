@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-RECIPE_VERSION: Final = 1
+RECIPE_VERSION: Final = 2
 PAIRS_FROM_ROWS: Final = 400
 """With fewer distinct training rows only main effects are fitted."""
 
@@ -36,17 +36,17 @@ class Recipe:
     max_bin: int = 63
     feature_fraction: float = 0.8
     bagging_fraction: float = 0.7
-    l2: float = 5.0
+    l2: float = 1.0
     pairs_per_feature: float = 4.0
     min_data: int = 60
-    min_data_share: int = 200
+    min_data_share: int = 400
     extra_trees: bool = True
 
     def least_rows(self, rows: int) -> int:
         """Least rows of a leaf for a training set of that size.
 
         >>> Recipe().least_rows(800), Recipe().least_rows(100_000)
-        (4, 60)
+        (2, 60)
         """
         return max(2, min(self.min_data, rows // self.min_data_share))
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 
 from data_contracts.canonical import sha256_hex
-from data_contracts.errors import InputError
 from data_contracts.units import LOG_ODDS_ONE, PROB_ONE, BoolArray, IntArray
 from features.asof import BookHistory
 from features.panel import PricePanel
@@ -21,10 +20,10 @@ from models.scorer.tables import AdditiveTables
 from training.by_month import month_spread
 from training.calibrate import CalibrationSample, block_sessions, calibrate, tier_edges
 from training.evaluate import auc
-from training.fit import LEAST_POSITIVES, check_against_shap, fit_default_60
+from training.fit import LEAST_POSITIVES, Lesson, check_against_shap, fit_default_60
 from training.labels import YEAR_SESSIONS, Outcomes
 from training.sample import Sample, build_sample
-from training.splits import Split, plan_split, stops
+from training.splits import Split, plan_split
 
 SHAP_ROWS: Final = 200
 SHAP_REFERENCE: Final = 100
@@ -63,31 +62,23 @@ def _reference(sample: Sample) -> IntArray:
 def _fit(
     sample: Sample, feature_set: FeatureSet, seed: int
 ) -> tuple[AdditiveTables, dict[str, Any], IntArray]:
-    known = sample.default_60 >= 0
-    learn = sample.take(known)
-    stop = stops(learn.cluster)
-    if int(learn.default_60[stop].sum()) == 0:
-        raise InputError(
-            "no default among the clients that end the boosting; simulate more clients"
-        )
+    learn = sample.take(sample.default_60 >= 0)
     reference = _reference(sample)
-    directions = [f.direction for f in feature_set.features]
-    booster, compiled = fit_default_60(
-        (learn.values[~stop], learn.default_60[~stop]),
-        (learn.values[stop], learn.default_60[stop]),
-        directions,
+    bagged, compiled = fit_default_60(
+        Lesson(learn.values, learn.default_60, learn.cluster),
+        [f.name for f in feature_set.features],
+        [f.direction for f in feature_set.features],
         reference,
         seed,
     )
-    shap_difference = check_against_shap(
-        booster, reference[:SHAP_REFERENCE], learn.values[stop][:SHAP_ROWS]
-    )
+    rows = np.linspace(0, len(learn.values) - 1, min(SHAP_ROWS, len(learn.values))).astype(int)
+    shap_difference = check_against_shap(bagged, reference[:SHAP_REFERENCE], learn.values[rows])
     return (
         compiled.tables,
         {
-            "training_rows": int((~stop).sum()),
-            "training_defaults": int(learn.default_60[~stop].sum()),
-            "trees": int(booster.best_iteration),
+            "training_rows": len(learn.values),
+            "training_defaults": int(learn.default_60.sum()),
+            "trees": bagged.rounds * len(bagged.boosters),
             "largest_difference_to_shap": shap_difference,
         },
         reference,

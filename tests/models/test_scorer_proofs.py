@@ -56,15 +56,14 @@ def test_no_training_path_compiles_a_booster_of_the_advanced_method(monkeypatch)
     rng = np.random.default_rng(1)
     values = rng.integers(-100, 100, size=(1200, 3))
     label = (values[:, 0] + rng.normal(0, 30, 1200) > 0).astype(np.int64)
-    sides = (values[:800], label[:800]), (values[800:], label[800:])
+    lesson = fit.Lesson(values, label, np.arange(1200))
     name, method = "monotone_constraints_method", "advanced"
-    monkeypatch.setitem(fit._COMMON, name, method)
-    with pytest.raises(InputError, match="advanced can break the constraints it is given"):
-        fit.fit_default_60(*sides, [1, 0, 0], values[:200], 1)
     usual = estimator_bags._parameters
     monkeypatch.setattr(
         estimator_bags, "_parameters", lambda *given: {**usual(*given), name: method}
     )
+    with pytest.raises(InputError, match="advanced can break the constraints it is given"):
+        fit.fit_default_60(lesson, ["a", "b", "c"], [1, 0, 0], values[:200], 1)
     model = AdditiveBoosterClassifier(n_bags=2, max_rounds=5, monotone={0: 1}, random_state=1)
     with pytest.raises(InputError, match="advanced can break the constraints it is given"):
         model.fit(values, label)

@@ -8,7 +8,7 @@ import pytest
 from data_contracts.errors import InputError
 from training.estimator import AdditiveBoosterClassifier
 from training.estimator_tune import log_fit, tune
-from training.recipe import FROZEN
+from training.recipe import FROZEN, RECIPE_VERSION
 
 
 def made_up(rows=450):
@@ -44,6 +44,6 @@ def test_a_fit_is_logged_with_its_recipe(tmp_path, monkeypatch):
     monkeypatch.setattr("training.registry.log_training", log_training)
     model = AdditiveBoosterClassifier(n_bags=2, max_rounds=5, random_state=0).fit(*made_up())
     assert log_fit(tmp_path, tmp_path, "0" * 64, model) == "a-run"
-    assert logged["recipe_version"] == 1
+    assert logged["recipe_version"] == RECIPE_VERSION
     assert logged["rounds"] == model.n_iter_
     assert logged["held_out_log_loss"] == model.validation_loss_

@@ -33,7 +33,6 @@ from training.bench.truth import (
     CLIENTS,
     JUDGED_AT,
     SESSIONS,
-    STOP_EVERY,
     TAUGHT_AT,
     TAUGHT_MARKETS_FROM,
     Sizes,
@@ -43,7 +42,7 @@ from training.bench.truth import (
 )
 from training.calibrate import CalibrationSample, calibrate
 from training.estimator import AdditiveBoosterClassifier
-from training.fit import as_floats, fit_default_60
+from training.fit import Lesson, as_floats, fit_default_60
 from training.lab.simulate import threads_or_all
 from training.lab.truth import NEAR, OUTCOMES, Known, Seen, judged, taught, together
 from training.lab.truth.books import together_known
@@ -80,12 +79,13 @@ class Lessons:
 
 def _head(lessons: Lessons, fits: BoolArray, seed: int) -> Scorer:
     """What ``gearline train`` fits."""
-    stops = fits & (lessons.market % STOP_EVERY == 0)
-    train = lessons.of(fits & ~stops)
-    step = max(len(train[0]) // REFERENCE_ROWS, 1)
-    directions = [f.direction for f in BEHAVIOURAL.features]
-    reference = train[0][::step][:REFERENCE_ROWS]
-    _, compiled = fit_default_60(train, lessons.of(stops), directions, reference, seed)
+    values, label = lessons.of(fits)
+    step = max(len(values) // REFERENCE_ROWS, 1)
+    features = BEHAVIOURAL.features
+    _, compiled = fit_default_60(
+        Lesson(values, label, lessons.market[fits]), [f.name for f in features],
+        [f.direction for f in features], values[::step][:REFERENCE_ROWS], seed,
+    )  # fmt: skip
     return lambda values: np.asarray(compiled.tables.score(values) / LOG_ODDS_ONE)
 
 

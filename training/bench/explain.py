@@ -77,7 +77,7 @@ def _fit(values: IntArray, label: IntArray, seed: int) -> tuple[lgb.Booster, Com
     data = lgb.Dataset(as_floats(values), label.astype(np.float64))
     booster = lgb.train(parameters, data, num_boost_round=TREES)
     compiled = compile_booster(booster.dump_model(), values[:2000], "bench")
-    prove(booster, compiled, values[:2000])
+    prove((booster,), compiled, values[:2000])
     return booster, compiled
 
 

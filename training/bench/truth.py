@@ -26,7 +26,7 @@ from data_contracts.lake import lake_info
 from data_contracts.units import LOG_ODDS_ONE, BoolArray, FloatArray, IntArray
 from features.panel import PricePanel, load_panel
 from features.sets import BEHAVIOURAL
-from training.fit import fit_default_60
+from training.fit import Lesson, fit_default_60
 from training.lab.generated.markets import SESSIONS_PER_YEAR
 from training.lab.generated.source import reduced
 from training.lab.rules import cn_rules, reg_t_rules
@@ -60,8 +60,6 @@ JUDGED_AT: Final = (252, 284, 316)
 TAUGHT_AT: Final = tuple(range(156, 317, 20))
 TAUGHT_MARKETS_FROM: Final = 1 << 20
 """Numbers of the markets that teach: none of them is judged."""
-STOP_EVERY: Final = 7
-"""One teaching market in so many ends the boosting."""
 REFERENCE_ROWS: Final = 2000
 BOOKS: Final = ("all", "below_1_8")
 
@@ -181,15 +179,14 @@ class _Model:
 
     def __init__(self, learnt: Seen, label: IntArray, chosen: BoolArray, seed: int) -> None:
         values, y = learnt.values[chosen], label[chosen]
-        stop = learnt.market[chosen] % STOP_EVERY == 0
         step = max(len(values) // REFERENCE_ROWS, 1)
-        directions = [f.direction for f in BEHAVIOURAL.features]
-        booster, self.compiled = fit_default_60(
-            (values[~stop], y[~stop]), (values[stop], y[stop]), directions,
-            values[::step][:REFERENCE_ROWS], seed,
+        features = BEHAVIOURAL.features
+        bagged, self.compiled = fit_default_60(
+            Lesson(values, y, learnt.market[chosen]), [f.name for f in features],
+            [f.direction for f in features], values[::step][:REFERENCE_ROWS], seed,
         )  # fmt: skip
-        self.rows, self.defaults = int((~stop).sum()), int(y[~stop].sum())
-        self.trees = int(booster.best_iteration)
+        self.rows, self.defaults = len(y), int(y.sum())
+        self.trees = bagged.rounds * len(bagged.boosters)
 
     def log_odds(self, values: IntArray) -> FloatArray:
         """Of a default within 60 sessions."""

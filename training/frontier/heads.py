@@ -19,7 +19,7 @@ import numpy as np
 from data_contracts.errors import InputError
 from data_contracts.units import FloatArray, IntArray
 from features.sets import BEHAVIOURAL
-from training.fit import as_floats, ranked_pairs
+from training.fit import as_floats
 from training.frontier.vintage import Openings
 
 LEAST_EVENTS: Final = 50
@@ -71,6 +71,26 @@ class Head:
         """
         seen = np.asarray(self.use.predict(design(book, self.columns)[0]))
         return np.asarray(np.clip(seen / self.mean_use, 0.5, 2.0))
+
+
+def ranked_pairs(booster: lgb.Booster, count: int) -> list[tuple[int, int]]:
+    """Pairs by the gain of splits directly below a split on another feature."""
+    gain: dict[tuple[int, int], float] = {}
+
+    def visit(node: dict[str, Any]) -> None:
+        for side in ("left_child", "right_child"):
+            child = node[side]
+            if "split_feature" not in child:
+                continue
+            i, j = sorted((int(node["split_feature"]), int(child["split_feature"])))
+            if i != j:
+                gain[i, j] = gain.get((i, j), 0.0) + float(child["split_gain"])
+            visit(child)
+
+    for tree in booster.dump_model()["tree_info"]:
+        if "split_feature" in tree["tree_structure"]:
+            visit(tree["tree_structure"])
+    return sorted(gain, key=lambda p: (-gain[p], p))[:count]
 
 
 def design(book: Openings, columns: str) -> tuple[FloatArray, list[int]]:
