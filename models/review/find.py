@@ -142,9 +142,12 @@ def find_triggers(d: Looked, policy: ReviewPolicy) -> tuple[Trigger, ...]:
         bound = rule.bound_in(d.currency)
         if own is not None:
             add(name, value, own, rule.audience)
-        elif bound is not None and isinstance(value, int):
-            if (value <= bound) if small else (value >= bound):
-                add(name, value, bound, rule.audience)
+        elif (
+            bound is not None
+            and isinstance(value, int)
+            and ((value <= bound) if small else (value >= bound))
+        ):
+            add(name, value, bound, rule.audience)
     for code in d.codes:
         # who is refused by law is told so; a person is asked where the outcome is open
         own_rule = _OWN_RULE.get(code)

@@ -46,6 +46,7 @@ class RuleText:
 
     name: Mapping[str, str]
     text: Mapping[str, str]
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _plain(document: Any) -> Any:
 _DOCUMENT: Final = _document()
 _SHA256: Final = sha256_hex(canonical_bytes(_plain(_DOCUMENT)))
 RULES: Final[dict[str, RuleText]] = {
-    name: RuleText(body["name"], {"en": body["en"], "zh": body["zh"]})
+    name: RuleText(body["name"], {"en": body["en"], "zh": body["zh"]}, body["unit"])
     for name, body in _DOCUMENT["rules"].items()
 }
 """Every rule's words, in the order in which a case names them."""

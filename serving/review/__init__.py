@@ -3,7 +3,7 @@
 Cases lie in the ledger's database; every change is an entry and commits with it. Why a decision is
 in the queue follows from ``models.review`` (dated rules). Public names, which stay:
 
-``ReviewStore(where)`` reads (own connection, shared between threads): ``list(reader, now, only,
+``ReviewStore(where)`` reads (own connection, shared between threads): ``page(reader, now, only,
 limit=, cursor=) -> CasePage``, ``case(case_id, reader)``, ``timeline(case_id) -> [ReviewAct]``,
 ``cases_of_client``, ``cases_of_decision``, ``counts(reader, now)``, ``has_view``, ``blind_to``,
 ``reviewer``, ``reviewers``, ``acts(since, until)``.

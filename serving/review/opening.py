@@ -256,7 +256,7 @@ def entry_case(
     for fact in entry["facts"]:
         if fact["condition"] == "out_of_domain":
             name, value = fact["args"]["feature"], int(fact["args"]["value"])
-            declared = next((f for f in bundle.features["features"] if f["name"] == name), {})
+            declared: Mapping[str, Any] = next((f for f in bundle.features["features"] if f["name"] == name), {})
             low, high = int(declared.get("low", value)), int(declared.get("high", value))
             outside = (str(name), value, low if value < low else high)
     previous = entry["published_amt"]

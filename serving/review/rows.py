@@ -20,8 +20,8 @@ ACT_KIND: Final = "review"
 REVIEWER_KIND: Final = "reviewer_set"
 _COLUMNS: Final = (
     "case_id", "state", "kind", "level", "audience", "main_rule", "priority", "opened_at", "due_at",
-    "currency", "exposure_minor", "client_id", "related_group_id", "decision_id", "holder", "lease_until",
-    "snoozed_until", "closed_at", "document",
+    "currency", "exposure_minor", "client_id", "related_group_id", "decision_id", "holder",
+    "lease_until", "snoozed_until", "closed_at", "document",
 )  # fmt: skip
 _INSERT: Final = (
     f"INSERT INTO review_cases ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -35,8 +35,8 @@ def _row(case: ReviewCase) -> tuple[object, ...]:
     return (
         case.case_id, case.state, case.kind, case.level, AUDIENCES.index(case.audience),
         case.main_rule, case.priority, case.opened_at, case.due_at, case.currency,
-        case.exposure_amt, case.client_id, case.related_group_id, case.decision_id, case.holder, case.lease_until,
-        case.snoozed_until, case.closed_at,
+        case.exposure_amt, case.client_id, case.related_group_id, case.decision_id, case.holder,
+        case.lease_until, case.snoozed_until, case.closed_at,
         orjson.dumps(case.to_json(), option=orjson.OPT_SORT_KEYS),
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -62,7 +63,7 @@ class ReviewStore(LedgerReader):
             return None
         return case
 
-    def list(
+    def page(
         self,
         reader: Reviewer,
         now: dt.datetime,
@@ -136,7 +137,7 @@ class ReviewStore(LedgerReader):
         for start in range(0, len(case_ids), 500):
             part = case_ids[start : start + 500]
             found = self._query(
-                f"SELECT document FROM review_cases WHERE case_id IN ({', '.join('?' * len(part))})",
+                f"SELECT document FROM review_cases WHERE case_id IN ({_places(part)})",
                 tuple(part),
             )
             made |= {c.case_id: c for c in (rows.read_document(row[0]) for row in found)}
@@ -202,6 +203,10 @@ class ReviewStore(LedgerReader):
             "mine": mine,
             "by_rule": dict(sorted(by_rule.items())),
         }
+
+
+def _places(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _visible(case: ReviewCase, reader: Reviewer) -> bool:

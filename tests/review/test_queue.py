@@ -115,8 +115,8 @@ def test_a_reader_of_staff_sees_nothing_of_a_case_for_compliance(queue):
     hidden = case(1, audience="compliance")
     queue.open(hidden, case(2))
     risk = replace(BOB, reader="compliance")
-    assert [c.decision_id for c in queue.store.list(ANN, NOW).cases] == ["d000002"]
-    assert len(queue.store.list(risk, NOW).cases) == 2
+    assert [c.decision_id for c in queue.store.page(ANN, NOW).cases] == ["d000002"]
+    assert len(queue.store.page(risk, NOW).cases) == 2
     assert queue.store.case(hidden.case_id, ANN) is None
     assert queue.store.counts(ANN, NOW)["open"] == 1
     assert queue.store.cases_of_client(hidden.client_id, ANN) == []
@@ -157,7 +157,7 @@ def test_an_escalated_case_goes_to_the_next_level_with_what_was_recommended(queu
 
 def test_a_case_above_ones_authority_can_be_handed_up_without_holding_it(queue):
     queue.open(case(1, exposure_amt=20_000_00))
-    [large] = queue.store.list(ANN, NOW).cases
+    [large] = queue.store.page(ANN, NOW).cases
     assert queue.desk.escalate(large.case_id, ANN, NOW, "too large for me").case.level == 1
 
 
@@ -234,20 +234,20 @@ def test_pages_go_on_by_key_and_filters_hold(queue):
     queue.open_many([case(k, level=k % 2, audience="staff") for k in range(25)])
     seen, cursor = [], None
     while True:
-        page = queue.store.list(ANN, NOW, limit=7, cursor=cursor)
+        page = queue.store.page(ANN, NOW, limit=7, cursor=cursor)
         seen += [c.decision_id for c in page.cases]
         cursor = page.next_cursor
         if cursor is None:
             break
     assert seen == [f"d{k:06d}" for k in range(25)]
-    assert len(queue.store.list(ANN, NOW, CaseFilter(level=1)).cases) == 12
-    late = queue.store.list(ANN, NOW + 3 * HOUR, CaseFilter(late=True)).cases
+    assert len(queue.store.page(ANN, NOW, CaseFilter(level=1)).cases) == 12
+    late = queue.store.page(ANN, NOW + 3 * HOUR, CaseFilter(late=True)).cases
     assert [c.decision_id for c in late] == ["d000000", "d000001", "d000002"]
     mine = queue.desk.next(ANN, NOW).case
-    held = queue.store.list(ANN, NOW, CaseFilter(held_by="ann")).cases
+    held = queue.store.page(ANN, NOW, CaseFilter(held_by="ann")).cases
     assert [c.case_id for c in held] == [mine.case_id]
     with pytest.raises(InputError, match="none of ours"):
-        queue.store.list(ANN, NOW, cursor="nonsense")
+        queue.store.page(ANN, NOW, cursor="nonsense")
 
 
 def test_nobody_sets_their_own_authority_and_what_is_set_counts(queue):
