@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,11 +110,12 @@ def segment_cases(
     currency: str,
     now: dt.datetime,
     policy: ReviewPolicy,
+    published: Mapping[str, int] | None = None,
     asked: str | None = None,
 ) -> list[ReviewCase]:
     """The cases of one sealed segment, in row order; the same on every call.
 
-    ``asked`` names a decision whose case alone is wanted, also where no rule names it.
+    ``published`` is each client's limit of the night before, minor units. ``asked`` names a decision whose case alone is wanted, also where no rule names it.
     """
     d = read_decisions(root / segment, list(_NEEDED))
     inputs = pq.read_table((root / segment).parent / INPUTS_FILE, partitioning=None)
@@ -138,11 +139,9 @@ def segment_cases(
         if asked is not None and name != asked:
             continue
         document = orjson.loads(documents[i].as_py())
-        previous = document["previous"]
         looked = Looked(
             name, currency, outcomes[i], pd[i], low[i], high[i], edges, debt[i], limit[i],
-            None if previous is None
-            else parse_decimal(previous["soft_cap_amt"], 2, "soft_cap_amt"),
+            None if published is None else published.get(clients[i]),
             None, tuple(codes[i]), undefined[i], width, outside[i],
         )  # fmt: skip
         triggers = find_triggers(looked, policy)
@@ -158,17 +157,83 @@ def segment_cases(
     return cases
 
 
-def _open_act(run_id: str, bucket: int, part: int, cases: Sequence[ReviewCase], now: dt.datetime,
-              policy: ReviewPolicy) -> Act:  # fmt: skip
+def _published(root: Path, segments: Sequence[str], bucket: int) -> dict[str, int] | None:
+    """Limits of a night's bucket by client; None where there was no night before."""
+    if bucket >= len(segments) or not (root / segments[bucket]).is_file():
+        return None
+    before = read_decisions(root / segments[bucket], ["client_id", "max_debt_amt"])
+    amounts = decimal_to_int(before["max_debt_amt"]).tolist()
+    return dict(zip(before["client_id"].to_pylist(), amounts, strict=True))
+
+
+def _rules(case: ReviewCase) -> set[tuple[str, object]]:
+    """What a case is about: rules, and of exceptions which."""
+    return {(t.rule, t.value if t.rule == "exception" else None) for t in case.triggers}
+
+
+def _goes_on(
+    database: Database, cases: Sequence[ReviewCase], now: dt.datetime, policy: ReviewPolicy
+) -> tuple[list[ReviewCase], list[ReviewCase]]:
+    """New cases that take over from those of earlier nights, and the old ones as they end.
+
+    Who has a case that waits keeps one, with its age and due time; a case that somebody holds or
+    that waits for an approval stays; what a person looked at lately is not asked again.
+    """
+    before: dict[str, list[ReviewCase]] = {}
+    for known in rows.cases_of_clients(database, [c.client_id for c in cases]):
+        if known.kind == "decision" and known.source == "night":
+            before.setdefault(known.client_id, []).append(known)
+    since = instant(now - policy.repeat_after)
+    fresh, ended = [], []
+    for case in cases:
+        made: ReviewCase | None = case
+        for known in before.get(case.client_id, ()):
+            if known.case_id == case.case_id or known.as_of > case.as_of:
+                made = None
+            elif known.state == "proposed" or known.held_by(now) is not None:
+                made = None
+            elif known.state == "closed":
+                looked = known.resolution in ("confirmed", "overridden")
+                if looked and (known.closed_at or "") > since and _rules(case) <= _rules(known):
+                    made = None
+        if made is None:
+            continue
+        for known in before.get(case.client_id, ()):
+            if known.state == "open":
+                end = known.changed(
+                    state="closed", resolution="superseded", closed_at=instant(now),
+                    closed_by=SYSTEM, holder=None, lease_until=None,
+                )  # fmt: skip
+                ended.append(end)
+                made = replace(
+                    made, opened_at=min(known.opened_at, made.opened_at),
+                    due_at=min(known.due_at, made.due_at), level=max(known.level, made.level),
+                    escalated=max(known.escalated, made.escalated),
+                    snoozed_until=known.snoozed_until,
+                )  # fmt: skip
+        fresh.append(made)
+    return fresh, ended
+
+
+def _open_act(
+    run_id: str,
+    bucket: int,
+    part: int,
+    cases: Sequence[ReviewCase],
+    now: dt.datetime,
+    policy: ReviewPolicy,
+) -> Act:
     def act(database: Database, position: int) -> Sequence[Request]:
-        known = rows.known_cases(database, [c.case_id for c in cases])
-        fresh = [c for c in cases if c.case_id not in known]
+        fresh, ended = _goes_on(database, cases, now, policy)
         rows.insert_cases(database, fresh)
+        for old in ended:
+            rows.update_case(database, old)
         body: dict[str, object] = {
             "run_id": run_id,
             "bucket": bucket,
             "part": part,
             "opened": len(fresh),
+            "superseded": [c.case_id for c in ended],
             "acted_at": instant(now),
             "rules_sha256": policy.sha256,
             "cases_sha256": sha256_hex(canonical_bytes([c.to_json() for c in fresh])),
@@ -220,13 +285,17 @@ def open_run(
         started, finished = run_bodies(reader, run_id)
     bundle = Bundle.read(root / started["bundle_path"])
     currency = _currency(root, finished)
+    earlier: list[str] = []
+    if started.get("previous_run") is not None:
+        with LedgerReader(ledger.where) as reader:
+            earlier = list(run_bodies(reader, str(started["previous_run"]))[1]["segments"])
     decisions = found = opened = 0
     by_rule: dict[str, int] = {}
     segments = list(finished["segments"])
     for bucket, segment in enumerate(segments):
         cases = segment_cases(
             root, segment, run_id=run_id, bucket=bucket, bundle=bundle, currency=currency,
-            now=now, policy=policy,
+            now=now, policy=policy, published=_published(root, earlier, bucket),
         )  # fmt: skip
         decisions += read_decisions(root / segment, ["decision_id"]).num_rows
         found += len(cases)
