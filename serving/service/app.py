@@ -9,7 +9,6 @@ import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import anyio.to_thread
 import orjson
@@ -19,12 +18,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from data_contracts.decision import DECISION_ENGINE_VERSION
 from data_contracts.errors import InputError
-from models.policy.pack import LEVELS
 from serving.ledger import Ledger, LedgerReader, LedgerUnavailableError
 from serving.publish import publish_last_run
-from serving.service import identities, proposals
+from serving.review import ReviewDesk, ReviewStore
+from serving.service import identities, proposals, reviews
 from serving.service.answers import DECISION_KIND, decision_answer, limits_answer
 from serving.service.edge import (
     LOG,
@@ -37,8 +35,10 @@ from serving.service.edge import (
     trace_of,
 )
 from serving.service.engine import RETRY_AFTER_S, Engine
+from serving.service.in_force import models_in_force, policy_in_force
 from serving.service.metrics import Metrics
 from serving.service.mounted import SCORE_PATH, MountedScorer
+from serving.service.overrides import Overrides
 from serving.service.problems import ProblemError, of_status
 from serving.service.requests import Ask, idempotency_key, read_ask
 from serving.service.settings import Settings
@@ -64,6 +64,9 @@ class Service:
         self._reader: LedgerReader | None = None
         self._known: tuple[int, ...] = ()
         self._refreshing = threading.Lock()
+        self._desk: ReviewDesk | None = None
+        self.overrides = Overrides(self)
+        self.reviews_api = reviews.Reviews(self)
         self.names: dict[str, dict[str, str]] = {"en": {}, "zh": {}}
 
     def start(self) -> None:
@@ -74,6 +77,7 @@ class Service:
         self._ledger = Ledger.open(settings.ledger)
         self._reader = LedgerReader(settings.ledger)
         identities.finish_erasures(self)
+        self._desk = ReviewDesk(self._ledger, ReviewStore(settings.ledger))
         world = load_world(settings.lake, self._reader)
         self._engine = Engine(self._ledger, self._reader, world, settings.now)
         self._known = self._in_force()
@@ -144,7 +148,8 @@ class Service:
         if self._engine is not None:
             self._engine.close()
             self._engine.world.close()
-        for part in (self._reader, self._ledger):
+        store = None if self._desk is None else self._desk.store
+        for part in (store, self._reader, self._ledger):
             if part is not None:
                 part.close()
 
@@ -166,6 +171,13 @@ class Service:
         if self._reader is None:
             raise ProblemError("not_ready", "the service is starting", headers={"retry-after": "1"})
         return self._reader
+
+    @property
+    def reviews(self) -> ReviewDesk:
+        """The review queue."""
+        if self._desk is None:
+            raise ProblemError("not_ready", "the service is starting", headers={"retry-after": "1"})
+        return self._desk
 
     async def look_up(self, label: str, count: int = 1, before: int | None = None) -> list[Any]:
         """Entries under a label, newest first."""
@@ -203,9 +215,9 @@ class Service:
         return answer(self.shown(entry, call), 201, headers)
 
     async def create_simulation(self, call: Call) -> Response:
-        entry, _ = await self.engine.decide(
-            self._ask(call), call.caller.subject, None, stored=False
-        )
+        ask = self._ask(call)
+        await self.reviews_api.refuse_blind(call, ask.client_id)
+        entry, _ = await self.engine.decide(ask, call.caller.subject, None, stored=False)
         document = {**self.shown(entry, call), "simulation": True}
         return answer(document, 200, {"content-language": call.language})
 
@@ -214,6 +226,7 @@ class Service:
         if not found or found[0].kind != DECISION_KIND:
             raise ProblemError("not_found", "no decision of this service has this number")
         [stored] = found
+        await self.reviews_api.refuse_blind(call, str(stored.body["client_id"]))
         entry = {
             **stored.body,
             "entry": {
@@ -227,6 +240,7 @@ class Service:
     async def get_limits(self, call: Call) -> Response:
         """The client's last decision here, or what the published night decided."""
         client = call.path("client_id")
+        await self.reviews_api.refuse_blind(call, client)
         world = self.engine.world
         for stored in await self.look_up(f"client_id/{client}", 20):
             if stored.kind == DECISION_KIND and stored.body["night"] == world.run_id:
@@ -243,71 +257,12 @@ class Service:
     # --- what is in force -----------------------------------------------------------------------
 
     async def get_policy(self, call: Call) -> Response:
-        policy = self.engine.world.policy
-        from models.policy import load_pack
-
-        pack = load_pack(policy.pack)
-        zone = ZoneInfo(pack.zone)
-        rows = [
-            {
-                "parameter": name,
-                "level": pack.parameters[name].level,
-                "unit": pack.parameters[name].unit,
-                "values": list(value.values),
-                "since": value.since.replace(tzinfo=zone).isoformat(),
-                "reference": value.reference,
-                "verified": value.verified,
-                "text": getattr(pack.parameters[name], call.language),
-            }
-            for name, value in policy.in_force.items()
-        ]
-        rows.sort(key=lambda r: (LEVELS.index(r["level"]), r["parameter"]))
-        document = {
-            "pack": policy.pack,
-            "currency": policy.currency,
-            "effective_on": policy.effective_on.isoformat(),
-            "sha256": policy.sha256,
-            "parameters": rows,
-        }
+        document = policy_in_force(self.engine.world.policy, call.language)
         return answer(document, 200, {"content-language": call.language})
 
     async def get_models(self, call: Call) -> Response:
-        world = self.engine.world
         releases = await self.look_up("kind/model_released", 100)
-        document = {
-            "engine_version": DECISION_ENGINE_VERSION,
-            "night": {
-                "run_id": world.run_id,
-                "as_of": world.started["as_of"],
-                "effective_on": world.started["effective_on"],
-                "market_sha256": world.market.sha256,
-                "features_good_until": world.features.good_until.isoformat(),
-                "stability_index": None
-                if world.drift_e6 is None
-                else f"{world.drift_e6 / 1e6:.6f}",
-            },
-            "models": [
-                {
-                    "bundle_sha256": bundle.sha256,
-                    "feature_set": bundle.features["feature_set"],
-                    "for": purpose,
-                    "review_on": next(
-                        (
-                            e.body["review_on"]
-                            for e in releases
-                            if e.body["bundle"] == bundle.sha256
-                        ),
-                        None,
-                    ),
-                }
-                for bundle, purpose in (
-                    (world.bundle, "clients"),
-                    (world.application, "applicants"),
-                )
-                if bundle is not None
-            ],
-        }
-        return answer(document)
+        return answer(models_in_force(self.engine.world, releases))
 
     # --- life and health ------------------------------------------------------------------------
 
@@ -359,7 +314,8 @@ class Service:
             op("GET", "/readyz", "ready", None, self.ready),
             op("GET", "/metrics", "metrics", None, self.show_metrics),
         ]
-        return [*mine, *proposals.operations(self), *identities.operations(self)]
+        parts = (proposals, identities, reviews)
+        return mine + [operation for part in parts for operation in part.operations(self)]
 
     def routes(self) -> list[BaseRoute]:
         """The operations as routes, those of one path together."""

@@ -22,6 +22,7 @@ from models.governance import (
 from serving.ledger.envelope import Request as Frozen
 from serving.ledger.envelope import freeze
 from serving.service.edge import Call, Operation, answer
+from serving.service.overrides import may_read, of_case
 from serving.service.problems import ProblemError
 from serving.service.requests import Reader, idempotency_key
 
@@ -120,7 +121,8 @@ class Proposals:
         """The proposals that changed last, newest first, each in its present state."""
         seen: dict[str, dict[str, Any]] = {}
         for entry in await self._service.look_up(f"kind/{PROPOSAL_KIND}", 500):
-            seen.setdefault(entry.body["proposal_id"], self._shown(entry.body))
+            if may_read(Proposal.from_json(entry.body), call.reader):
+                seen.setdefault(entry.body["proposal_id"], self._shown(entry.body))
         return answer({"proposals": list(seen.values())[:100]})
 
     async def get(self, call: Call) -> Response:
@@ -140,6 +142,11 @@ class Proposals:
         """Another content under the same number."""
         idempotency_key(call.request.headers.get("idempotency-key"))
         known = await self._find(call)
+        if of_case(known):
+            raise ProblemError(
+                "state_conflict",
+                "the override of a case is not edited: withdraw it, and propose anew from the case",
+            )
         _, direction, content, reason = _read(call, known)
         self._require_match(call, known)
         changed = _apply(lambda: known.edited(call.caller.subject, direction, content, reason))
@@ -159,6 +166,8 @@ class Proposals:
         if repeat is not None:
             return repeat
         changed = _apply(lambda: known.approved(call.caller.subject, content))
+        if of_case(known):
+            await self._service.overrides.approver(call, known)
         return await self._record(call, operation, changed, "approved", 201)
 
     async def reject(self, call: Call) -> Response:
@@ -184,7 +193,9 @@ class Proposals:
         label = f"proposal_id/{call.path('proposal_id')}"
         for entry in await self._service.look_up(label, 5):
             if entry.kind == PROPOSAL_KIND:
-                return Proposal.from_json(entry.body)
+                found = Proposal.from_json(entry.body)
+                if may_read(found, call.reader):
+                    return found
         raise ProblemError("not_found", "there is no proposal with this number")
 
     def _require_match(self, call: Call, known: Proposal) -> None:
@@ -226,12 +237,18 @@ class Proposals:
         entries: list[tuple[Frozen, str | None]] = [
             (freeze(PROPOSAL_KIND, body, canonical_bytes(body)), place)
         ]
+        ending = None
+        more: list[tuple[Frozen, str | None]] = []
+        if of_case(proposal):
+            overrides = self._service.overrides
+            more, ending = await overrides.ended(proposal, call.caller.subject, because)
         left = effect(proposal)
         if left is not None:
             entries.append((freeze(left[0], left[1], canonical_bytes(left[1])), None))
+        entries += more
         try:
             stored, _ = await self._service.engine.record(
-                entries, call.caller.subject, self._keyed(call, operation)
+                entries, call.caller.subject, self._keyed(call, operation), ending
             )
         except InputError as error:
             if place not in str(error):
