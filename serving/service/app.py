@@ -23,7 +23,7 @@ from data_contracts.decision import DECISION_ENGINE_VERSION
 from data_contracts.errors import InputError
 from models.policy.pack import LEVELS
 from serving.ledger import Ledger, LedgerReader, LedgerUnavailableError
-from serving.publish import publish_last_run
+from serving.nightly.publishing import follow, publish_first
 from serving.service import proposals
 from serving.service.answers import DECISION_KIND, decision_answer, limits_answer
 from serving.service.edge import (
@@ -69,7 +69,7 @@ class Service:
         """Open everything, publish the last night if it is not, and warm up."""
         settings = self.settings
         verifier = Verifier(settings)
-        publish_last_run(settings.lake, settings.ledger)
+        publish_first(settings.lake, settings.ledger)
         self._ledger = Ledger.open(settings.ledger)
         self._reader = LedgerReader(settings.ledger)
         world = load_world(settings.lake, self._reader)
@@ -90,7 +90,8 @@ class Service:
             known = self._in_force()
             if known == self._known:
                 return
-            publish_last_run(self.settings.lake, self.settings.ledger)
+            follow(self.settings.lake, self.settings.ledger)
+            known = self._in_force()
             fresh = load_world(self.settings.lake, self.reader)
             # a group that is being decided keeps the night it began with
             self.engine.world = fresh
@@ -100,7 +101,7 @@ class Service:
 
     def _in_force(self) -> tuple[int, ...]:
         """Positions of the last entries that change what is in force."""
-        kinds = ("run_finished", "model_released")
+        kinds = ("run_published", "model_released", "publication_approved")
         last = (self.reader.latest(f"kind/{kind}") for kind in kinds)
         return tuple(found[0].position if found else -1 for found in last)
 

@@ -142,7 +142,7 @@ def _schemas(currency: str) -> dict[str, Schema]:
         "override": _object(
             {"client_id": NUMBER, "decision_id": NUMBER, "max_debt_amt": maybe_amount}
         ),
-        "publication": _object({"run_id": NUMBER}),
+        "publication": _object({"run_id": NUMBER, "run_sha256": HASH, "verdict_sha256": HASH}),
         "policy": _object({"pack": {"enum": ["cn", "us"]}, "sha256": HASH}),
     }
     why = {"type": "string", "minLength": 1, "maxLength": 1000}

@@ -59,7 +59,11 @@ def _content(r: Reader, kind: str | None) -> dict[str, Any]:
             "max_debt_amt": None if amount is None else format_decimal(amount, 2),
         }
     elif kind == "publication":
-        content = {"run_id": c.identity("run_id")}
+        content = {
+            "run_id": c.identity("run_id"),
+            "run_sha256": _hash(c, "run_sha256"),
+            "verdict_sha256": _hash(c, "verdict_sha256"),
+        }
     elif kind == "policy":
         content = {"pack": c.text("pack", True, ("cn", "us")), "sha256": _hash(c, "sha256")}
     c.close()
