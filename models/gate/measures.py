@@ -22,6 +22,8 @@ board allows as much, a decimal point does."""
 ONE_CELL: Final = 0.99
 """A feature nearly all of whose values share a cell on both nights is the market's, not a client's;
 from one night to the next it moves for all at once, and that is no shift of the population."""
+CSI_SHIFTED: Final = 0.25
+"""Stability index from which a population has shifted (Siddiqi 2006)."""
 SHOWN: Final = 5
 """Names or features that a figure lists."""
 
@@ -79,10 +81,9 @@ def _of(value: int | None, detail: str = "") -> Measured:
     return Measured(value, detail if value is not None else detail or "nothing to compare with")
 
 
-def vanished(before: int, common: int) -> Measured:
-    """Share of the clients of the published night without a decision tonight."""
-    gone = before - common
-    return _of(_share(gone, before), f"{gone} of {before}" if before else "")
+def vanished(before: int, unexplained: int) -> Measured:
+    """Share of the published clients without a decision tonight whose accounts are not closed."""
+    return _of(_share(unexplained, before), f"{unexplained} of {before}" if before else "")
 
 
 def lost(before: int, after: int) -> Measured:
@@ -158,15 +159,22 @@ def feature_csi(
     return sorted(found, key=lambda f: (-f[1], f[0]))
 
 
-def csi(before: Mapping[str, IntArray], after: Mapping[str, IntArray]) -> Measured:
-    """The largest of ``feature_csi``."""
+def features_shifted(
+    before: Mapping[str, IntArray], after: Mapping[str, IntArray]
+) -> Measured:
+    """Share of the features whose CSI between the nights is above ``CSI_SHIFTED``.
+
+    Not the largest CSI: a calm week's moves shift what is measured on returns, such as the best five
+    days, for everyone at once. A table that is wrong shifts what is measured on it.
+    """
     if not before or before.keys() != after.keys():
         return _of(None, "no cells frozen for both nights; fit the bundle again to have them")
     found = feature_csi(before, after)
     if not found:
         return _of(None, "no feature varies between clients")
-    listed = ", ".join(f"{name} {value:.3f}" for name, value in found[:SHOWN])
-    return _of(math.ceil(found[0][1] * RATIO_ONE), listed)
+    shifted = [(n, v) for n, v in found if v > CSI_SHIFTED]
+    listed = ", ".join(f"{name} {value:.3f}" for name, value in shifted[:SHOWN])
+    return _of(_share(len(shifted), len(found)), listed)
 
 
 def missing_rise(
@@ -281,8 +289,8 @@ def calibration(predicted_e9: IntArray, defaulted: BoolArray) -> Measured:
 
 
 __all__ = [
-    "Both", "Lots", "Names", "calibration", "cap_targets", "caps_moved", "csi",
-    "debt_change", "feature_csi", "fire_sale", "jeffreys_p", "lost", "mean_cap_change",
+    "Both", "Lots", "Names", "calibration", "cap_targets", "caps_moved",
+    "debt_change", "feature_csi", "features_shifted", "fire_sale", "jeffreys_p", "lost", "mean_cap_change",
     "mean_rate_change", "missing_rise", "own_tiers_moved", "price_jump", "tier_psi", "tiers_moved",
     "vanished",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ from data_contracts.decision import DECISION_ENGINE_VERSION
 from data_contracts.errors import InputError
 from models.policy.pack import LEVELS
 from serving.ledger import Ledger, LedgerReader, LedgerUnavailableError
-from serving.nightly.publishing import follow, publish_first
+from serving.nightly.publishing.flow import follow, publish_first
 from serving.service import proposals
 from serving.service.answers import DECISION_KIND, decision_answer, limits_answer
 from serving.service.edge import (
@@ -101,7 +101,7 @@ class Service:
 
     def _in_force(self) -> tuple[int, ...]:
         """Positions of the last entries that change what is in force."""
-        kinds = ("run_published", "model_released", "publication_approved")
+        kinds = ("run_published", "model_released", "publication_approved", "night_monitored")
         last = (self.reader.latest(f"kind/{kind}") for kind in kinds)
         return tuple(found[0].position if found else -1 for found in last)
 

@@ -86,6 +86,20 @@ def sessions_between(root: Path, first: dt.date, last: dt.date) -> int | None:
     return int(count)
 
 
+def unexplained(root: Path, before: Night, now: Night) -> int:
+    """Clients of the published night whom tonight's does not know, and who closed no account."""
+    known = pc.is_in(before.client_ids, value_set=now.client_ids)
+    gone = before.client_ids.filter(pc.invert(known))
+    if not len(gone) or not (root / "accounts").is_dir():
+        return len(gone)
+    sql = """SELECT DISTINCT client_id FROM read_parquet($files, hive_partitioning = false)
+             WHERE closed_on <= $day"""
+    with duckdb.connect() as db:
+        files = f"{root}/accounts/**/*.parquet"
+        closed = [c for (c,) in db.execute(sql, {"files": files, "day": now.as_of}).fetchall()]
+    return len(gone) - int(pc.sum(pc.is_in(gone, value_set=pa.array(closed, pa.string()))).as_py())
+
+
 def places(before: Night, now: Night) -> tuple[IntArray, IntArray]:
     """Rows of the clients of both nights, aligned, in tonight's order."""
     found = pc.index_in(now.client_ids, value_set=before.client_ids)
@@ -245,7 +259,7 @@ def _compared(
     approved = not other_policy or _approved(reader, "policy_approved", "sha256", policy)
     features = [n for n in now.cells if n != SCORE]
     return {
-        "vanished_ratio": m.vanished(len(before), len(both)),
+        "vanished_ratio": m.vanished(len(before), unexplained(root, before, now)),
         "positions_lost_ratio": m.lost(len(before.lot_client), len(now.lot_client)),
         "missing_rise_ratio": m.missing_rise(
             now.bundle.names, before.missing, len(before), now.missing, len(now)
@@ -260,7 +274,7 @@ def _compared(
         "tier_moved_ratio": m.tiers_moved(both),
         "own_tier_moved_ratio": m.own_tiers_moved(both),
         "tier_psi_ratio": m.tier_psi(both),
-        "csi_ratio": m.csi(
+        "features_shifted_ratio": m.features_shifted(
             {n: before.cells[n] for n in features if n in before.cells},
             {n: now.cells[n] for n in features},
         ),
@@ -275,7 +289,7 @@ def _compared(
 COMPARED: Final = (
     "vanished_ratio", "positions_lost_ratio", "missing_rise_ratio", "price_jump_ratio",
     "debt_change_ratio", "cap_moved_ratio", "cap_mean_change_ratio", "rate_mean_change_bps",
-    "tier_moved_ratio", "own_tier_moved_ratio", "tier_psi_ratio", "csi_ratio",
+    "tier_moved_ratio", "own_tier_moved_ratio", "tier_psi_ratio", "features_shifted_ratio",
     "fire_sale_adv_ratio", "bundle_unreleased", "policy_unapproved",
 )  # fmt: skip
 """Figures that need a published night to compare with."""

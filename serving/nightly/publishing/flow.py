@@ -21,8 +21,9 @@ from data_contracts.errors import InputError
 from data_contracts.lake import write_atomically
 from models.gate import Verdict, judge, load_bounds
 from models.governance import Proposal
-from serving.ledger import Ledger, LedgerReader, Location
+from serving.ledger import Ledger, LedgerReader, Location, is_url
 from serving.nightly.gate.study import Study, study
+from serving.nightly.monitors import monitor_run
 from serving.nightly.publishing import tables
 from serving.nightly.publishing.history import (
     PUBLISHED_KIND,
@@ -185,7 +186,7 @@ def _catch_up(root: Path, where: Location) -> str | None:
     if current_run(root) != run.run_id:
         write_night(root, dict(run.started), dict(run.finished))
         record_drift(root, where, dict(run.started), dict(run.finished))
-    if tables.in_force(where) != run.run_id:
+    if is_url(where) and tables.in_force(where) != run.run_id:
         tables.stage(root, where, run)
         tables.switch(where, run.run_id, now.position, now.stack[-1 - KEPT_NIGHTS :])
     if current_run(root) != run.run_id:
@@ -259,6 +260,8 @@ def _publish(
         ledger.append(
             [{"kind": JUDGED_KIND, "body": judged}], idempotency_keys=[f"gate/{sha256}"]
         )
+    # before the night can come into force: what is red closes from its first decision on
+    monitor_run(root, where, run, found)
     if verdict.verdict == "block":
         return _with(made, "blocked", None)
     if verdict.verdict == "hold" and approved is None:
