@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from data_contracts.units import NULL, RATIO_ONE, BoolArray, IntArray
+from data_contracts.units import MINOR_PER_UNIT, NULL, RATIO_ONE, BoolArray, IntArray
 from models.gate.judge import Measured
 from models.margin.cap import CAP_TERMS
 from models.stability import psi_of_counts
@@ -86,9 +86,18 @@ def vanished(before: int, unexplained: int) -> Measured:
     return _of(_share(unexplained, before), f"{unexplained} of {before}" if before else "")
 
 
-def lost(before: int, after: int) -> Measured:
-    """Net share of holdings that are gone; a growing book has lost none."""
-    return _of(_share(max(before - after, 0), before), f"{before} holdings, now {after}")
+def lost(before: IntArray, after: IntArray) -> Measured:
+    """Share of the published night's holdings that are gone.
+
+    Gross, not net: of half a delivery some rows are missing that opened a holding, and some that
+    closed one, and the count stays about the same.
+
+    Parameters
+    ----------
+    before, after : one number a client and name held, of the clients of both nights
+    """
+    gone = len(np.setdiff1d(before, after))
+    return _of(_share(gone, len(np.unique(before))), f"{gone} of {len(before)}")
 
 
 def caps_moved(both: Both) -> Measured:
@@ -105,6 +114,23 @@ def mean_cap_change(both: Both) -> Measured:
         return _of(None, "no limits before")
     sign = "-" if after < before else "+"
     return _of(_share(abs(after - before), before), f"direction {sign}")
+
+
+def stepped_down(soft: IntArray, floor: IntArray) -> Measured:
+    """Share of clients whose soft limit fell as far as the step lets it, of those who have a step.
+
+    What stops there would have fallen further: a policy or a model that is wrong cuts everybody a
+    step a night, and no night by much.
+
+    Parameters
+    ----------
+    soft : tonight's soft limits, minor units
+    floor : where the step ends a fall, ``NULL`` for clients without a limit before
+    """
+    stepped = floor > 0
+    at = stepped & (soft <= floor // MINOR_PER_UNIT * MINOR_PER_UNIT)
+    count, whole = int(at.sum()), int(stepped.sum())
+    return _of(_share(count, whole), f"{count} of {whole}" if whole else "nobody had a limit")
 
 
 def debt_change(both: Both) -> Measured:
@@ -291,6 +317,6 @@ def calibration(predicted_e9: IntArray, defaulted: BoolArray) -> Measured:
 __all__ = [
     "Both", "Lots", "Names", "calibration", "cap_targets", "caps_moved",
     "debt_change", "feature_csi", "features_shifted", "fire_sale", "jeffreys_p", "lost", "mean_cap_change",
-    "mean_rate_change", "missing_rise", "own_tiers_moved", "price_jump", "tier_psi", "tiers_moved",
+    "mean_rate_change", "missing_rise", "own_tiers_moved", "price_jump", "stepped_down", "tier_psi", "tiers_moved",
     "vanished",
 ]  # fmt: skip

@@ -19,11 +19,11 @@ from data_contracts.decision import OUTCOMES
 from data_contracts.errors import InputError
 from data_contracts.lake import decimal_to_int
 from data_contracts.snapshot import MarketSnapshot
-from data_contracts.units import NULL, BoolArray, IntArray
+from data_contracts.units import NULL, BoolArray, IntArray, parse_decimal
 from models.bundle import Bundle
 from models.calibration import tier_of_pd
 from models.gate.measures import cap_targets
-from models.margin.cap import CAP_TERMS
+from models.margin.cap import CAP_TERMS, soft_floor
 from models.policy import Policy, load_pack
 from models.price.rate import FREE_STACK
 from models.stability import SCORE, FrozenCells, frozen_cells
@@ -60,6 +60,7 @@ class Night:
     outcome, tier, binding : positions in ``OUTCOMES``, in the tiers from 1 (8 is D), in ``CAP_TERMS``
     target, rate_target : limit before step and override, rate before step and clip
     maintenance : 1e-6, ``NULL`` without debt
+    soft_floor : where the step from the last limit ends a fall, minor units, ``NULL`` without one
     defaulted, called : state of the account
     lot_client, lot_name, lot_shares : one row a client and holding; names count in ``names``
     cells : counts in the frozen cells of the bundle, by quantity; empty for an older bundle
@@ -85,6 +86,7 @@ class Night:
     target: IntArray
     rate: IntArray
     rate_target: IntArray
+    soft_floor: IntArray
     defaulted: BoolArray
     called: BoolArray
     names: tuple[str, ...]
@@ -116,6 +118,7 @@ class _Parts:
         self.limits: list[IntArray] = []
         self.components: list[IntArray] = []
         self.states: list[str] = []
+        self.previous: list[tuple[int, int]] = []
         self.symbols: dict[str, int] = {}
         self.lots: list[tuple[int, int, int]] = []
         self.arrays: list[IntArray] = []
@@ -143,6 +146,12 @@ class _Parts:
         for k, text in enumerate(inputs["case"].to_pylist(), start=self.rows):
             case = orjson.loads(text)
             self.states.append(case["status"]["margin_state"])
+            last = case["previous"]
+            self.previous.append(
+                (NULL, 0)
+                if last is None
+                else (parse_decimal(last["soft_cap_amt"], 2, ""), last["sessions_since"])
+            )
             for lot in case["book"]["positions"]:
                 symbol = self.symbols.setdefault(lot["symbol"], len(self.symbols))
                 lots.append((k, symbol, int(lot["quantity_shares"])))
@@ -173,15 +182,17 @@ def read_night(
     table = table.combine_chunks()
     lots = np.concatenate(parts.arrays)
     states = np.array(parts.states, dtype="U9")
+    policy = load_pack(str(started["policy"])).on(
+        dt.date.fromisoformat(str(started["effective_on"]))
+    )
+    last_soft, since = np.array(parts.previous, dtype=np.int64).reshape(-1, 2).T
     return Night(
         run_id=run_id,
         as_of=dt.date.fromisoformat(str(started["as_of"])),
         started=started,
         finished=finished,
         bundle=bundle,
-        policy=load_pack(str(started["policy"])).on(
-            dt.date.fromisoformat(str(started["effective_on"]))
-        ),
+        policy=policy,
         market=MarketSnapshot.read(root / "runs" / run_id / "market"),
         client_ids=pa.array(table["client_id"].to_pylist(), pa.string()),
         decision_ids=pa.array(table["decision_id"].to_pylist(), pa.string()),
@@ -195,6 +206,9 @@ def read_night(
         target=np.concatenate(parts.limits),
         rate=np.asarray(table["rate_bps"]),
         rate_target=np.concatenate(parts.components),
+        soft_floor=np.where(
+            last_soft > 0, soft_floor(last_soft, since, policy["step_down_ratio"]), NULL
+        ),
         defaulted=states == "defaulted",
         called=(states == "called") | (states == "overdue"),
         names=tuple(parts.symbols),

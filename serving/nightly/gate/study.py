@@ -153,6 +153,21 @@ def names_of(before: Night, now: Night) -> m.Names:
     )
 
 
+def _holdings(before: Night, now: Night) -> tuple[IntArray, IntArray]:
+    """One number a client and name held, on each night, of the clients of both."""
+    at0, at1 = places(before, now)
+    known = {s: k for k, s in enumerate(sorted({*before.names, *now.names}))}
+    found = []
+    for night, at in ((before, at0), (now, at1)):
+        place = np.full(len(night), -1, dtype=np.int64)
+        place[at] = np.arange(len(at))
+        code = np.array([known[s] for s in night.names], dtype=np.int64)
+        client = place[night.lot_client]
+        numbers = client * len(known) + (code[night.lot_name] if len(code) else 0)
+        found.append(numbers[client >= 0])
+    return found[0], found[1]
+
+
 def _lots(before: Night, now: Night) -> m.Lots:
     """Tonight's holdings of the common clients."""
     _, at1 = places(before, now)
@@ -240,6 +255,7 @@ def _of_night(root: Path, now: Night, check: Check, published: History) -> dict[
             share, never if share is None else f"{check.quarantined} of {rows}"
         ),
         "monotone_breaches": Measured(len(witnesses), str(witnesses[0]) if witnesses else ""),
+        "stepped_down_ratio": m.stepped_down(now.money["soft_cap_amt"], now.soft_floor),
         "rolled_back": Measured(int(now.run_id in published.withdrawn)),
     }
 
@@ -260,7 +276,7 @@ def _compared(
     features = [n for n in now.cells if n != SCORE]
     return {
         "vanished_ratio": m.vanished(len(before), unexplained(root, before, now)),
-        "positions_lost_ratio": m.lost(len(before.lot_client), len(now.lot_client)),
+        "positions_lost_ratio": m.lost(*_holdings(before, now)),
         "missing_rise_ratio": m.missing_rise(
             now.bundle.names, before.missing, len(before), now.missing, len(now)
         )
