@@ -1,4 +1,4 @@
-"""Has a population shifted? The stability index over cells, and cells frozen when a model is fitted.
+"""Has a population shifted? The stability index over cells, and cells frozen at fit time.
 
 PSI is the sum over cells of (a - e) ln(a / e) (Siddiqi 2006); of a feature it is called CSI. Cells
 frozen at fit time make two nights comparable: cells drawn anew each night would follow the shift.

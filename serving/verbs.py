@@ -39,7 +39,9 @@ def add_night_verbs(verbs: Any, verb: Add, group: Add, lake: Add) -> None:
     example = "gearline reconcile counter.csv --lake out/demo"
     run = "serving.commands.reconcile:run_reconcile"
     parser = verb(verbs, "reconcile", run, text, example)
-    text = "CSV: client_id, max_debt_amt, rate_bps, and warn, call, force as ratios where it has them"
+    text = (
+        "CSV: client_id, max_debt_amt, rate_bps, and warn, call, force as ratios where it has them"
+    )
     parser.add_argument("file", type=Path, metavar="FILE", help=text)
     lake(parser)
 

@@ -20,13 +20,12 @@ JUMP_DOWN, JUMP_UP = 550_000, 1_820_000
 """A price that leaves this range of the published one, 1e-6, has jumped: no session's limit of any
 board allows as much, a decimal point does."""
 ONE_CELL: Final = 0.99
-"""A feature nearly all of whose values share a cell on both nights is the market's, not a client's;
+"""A feature nearly all of whose values share a cell on both nights is the market's, no client's;
 from one night to the next it moves for all at once, and that is no shift of the population."""
 CSI_SHIFTED: Final = 0.25
 """Stability index from which a population has shifted (Siddiqi 2006)."""
 SHOWN: Final = 5
 """Names or features that a figure lists."""
-
 
 
 @dataclass(frozen=True)
@@ -116,21 +115,22 @@ def mean_cap_change(both: Both) -> Measured:
     return _of(_share(abs(after - before), before), f"direction {sign}")
 
 
-def stepped_down(soft: IntArray, floor: IntArray) -> Measured:
-    """Share of clients whose soft limit fell as far as the step lets it, of those who have a step.
+def at_floor(soft: IntArray, floor: IntArray) -> BoolArray:
+    """Which soft limits fell as far as the step lets them; ``NULL`` floors are no step.
 
-    What stops there would have fallen further: a policy or a model that is wrong cuts everybody a
-    step a night, and no night by much.
-
-    Parameters
-    ----------
-    soft : tonight's soft limits, minor units
-    floor : where the step ends a fall, ``NULL`` for clients without a limit before
+    What stops there would have fallen further.
     """
-    stepped = floor > 0
-    at = stepped & (soft <= floor // MINOR_PER_UNIT * MINOR_PER_UNIT)
-    count, whole = int(at.sum()), int(stepped.sum())
-    return _of(_share(count, whole), f"{count} of {whole}" if whole else "nobody had a limit")
+    return np.asarray((floor > 0) & (soft <= floor // MINOR_PER_UNIT * MINOR_PER_UNIT))
+
+
+def stepped_down(before: BoolArray, after: BoolArray) -> Measured:
+    """Share of clients whose soft limit falls by the whole step tonight and did not before.
+
+    A policy or a model that is wrong cuts everybody a step a night, and no night by much. A shock
+    of the market does so too, once: the nights after it work the same cut off.
+    """
+    count = int((after & ~before).sum())
+    return _of(_share(count, len(after)), f"{count} of {len(after)}" if len(after) else "")
 
 
 def debt_change(both: Both) -> Measured:
@@ -185,9 +185,7 @@ def feature_csi(
     return sorted(found, key=lambda f: (-f[1], f[0]))
 
 
-def features_shifted(
-    before: Mapping[str, IntArray], after: Mapping[str, IntArray]
-) -> Measured:
+def features_shifted(before: Mapping[str, IntArray], after: Mapping[str, IntArray]) -> Measured:
     """Share of the features whose CSI between the nights is above ``CSI_SHIFTED``.
 
     Not the largest CSI: a calm week's moves shift what is measured on returns, such as the best five
@@ -282,9 +280,7 @@ def fire_sale(
     held = np.bincount(client, weights=worth, minlength=len(both))
     # minor units are 0.01, prices 0.0001
     part = np.minimum(cut * 100.0, held) / np.where(held > 0, held, 1.0)
-    sold = np.bincount(
-        name, weights=part[client] * lots.shares[priced], minlength=len(price)
-    )
+    sold = np.bincount(name, weights=part[client] * lots.shares[priced], minlength=len(price))
     known = (adv_shares != NULL) & (adv_shares > 0)
     if not known.any():
         return _of(None, "the lake has no volumes")
@@ -315,7 +311,7 @@ def calibration(predicted_e9: IntArray, defaulted: BoolArray) -> Measured:
 
 
 __all__ = [
-    "Both", "Lots", "Names", "calibration", "cap_targets", "caps_moved",
+    "Both", "Lots", "Names", "at_floor", "calibration", "cap_targets", "caps_moved",
     "debt_change", "feature_csi", "features_shifted", "fire_sale", "jeffreys_p", "lost", "mean_cap_change",
     "mean_rate_change", "missing_rise", "own_tiers_moved", "price_jump", "stepped_down", "tier_psi", "tiers_moved",
     "vanished",

@@ -92,4 +92,6 @@ def worst(lights: Iterable[Light]) -> str:
 
 def closing(lights: Iterable[Light]) -> tuple[str, ...]:
     """Names of the red monitors that fail closed."""
-    return tuple(sorted({x.monitor.name for x in lights if x.status == "red" and x.monitor.fails_closed}))
+    return tuple(
+        sorted({x.monitor.name for x in lights if x.status == "red" and x.monitor.fails_closed})
+    )

@@ -1,4 +1,4 @@
-"""What a counter system enforces against what was decided: who is missing, looser or tighter. Pure."""
+"""What a counter system enforces against what was decided: missing, extra, looser, tighter. Pure."""
 
 from __future__ import annotations
 

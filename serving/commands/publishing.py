@@ -127,9 +127,7 @@ def run_report(arguments: argparse.Namespace, stages: Stages) -> Answer:
     where = existing_ledger(arguments.lake, arguments.ledger)
     with _refusing(), LedgerReader(where) as reader:
         run = find_run(reader, arguments.run_id)
-        report = write_morning_report(
-            arguments.lake, reader, run, history(reader), arguments.out
-        )
+        report = write_morning_report(arguments.lake, reader, run, history(reader), arguments.out)
     text = (
         f"run {run.run_id}: {report['clients']:,} clients, gate {report['gate']['verdict']};"
         f" open {report['page']}"

@@ -97,9 +97,7 @@ def decided_terms(root: Path, reader: LedgerReader, run: Run) -> dict[str, Terms
     overrides = _overrides(reader)
     found = {}
     for name in run.finished["segments"]:
-        table = read_decisions(
-            root / name, ["client_id", "max_debt_amt", "rate_bps", "debt_amt"]
-        )
+        table = read_decisions(root / name, ["client_id", "max_debt_amt", "rate_bps", "debt_amt"])
         caps, debts = (decimal_to_int(table[c]).tolist() for c in ("max_debt_amt", "debt_amt"))
         for client, cap, debt, rate in zip(
             table["client_id"].to_pylist(), caps, debts, table["rate_bps"].to_pylist(), strict=True

@@ -1,4 +1,4 @@
-"""The morning report and the monitors of a night: every figure sourced, nothing green by silence."""
+"""The morning report and a night's monitors: every figure sourced, nothing green by silence."""
 
 from __future__ import annotations
 

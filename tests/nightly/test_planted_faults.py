@@ -148,7 +148,10 @@ def test_half_the_positions_missing_is_blocked_by_their_count(base, lake):
 def test_clients_of_a_bucket_missing_from_every_table_are_held_by_coverage(base, lake):
     bucket = sorted((lake / "accounts").glob("bucket=*"))[0].name
     names = pa.concat_tables(
-        [pq.read_table(p, partitioning=None) for p in (lake / "accounts" / bucket).glob("*.parquet")]
+        [
+            pq.read_table(p, partitioning=None)
+            for p in (lake / "accounts" / bucket).glob("*.parquet")
+        ]
     )["client_id"]
     gone = pa.array(sorted(set(names.to_pylist()))[::2])
     for path in sorted(lake.glob(f"*/{bucket}/*.parquet")):
@@ -206,7 +209,7 @@ def test_a_policy_typo_that_two_people_approved_is_still_held_by_what_it_does(ba
 
 
 def flipped(bundle: Bundle, monotone: bool) -> Bundle:
-    """The bundle with the sign of one table changed: the widest that has a direction, or has none."""
+    """The bundle with one table's sign changed: the widest that has a direction, or has none."""
     effects = list(bundle.head.effects)
     kinds = [any(bundle.directions[f] for f in e.features) for e in effects]
     fit = [k for k, directed in enumerate(kinds) if directed is monotone]
@@ -226,7 +229,8 @@ def test_a_sign_flipped_in_a_scorer_table_is_blocked_with_its_witness(base, lake
 
 
 @pytest.mark.parametrize(
-    ("table", "column"), [("balances", "cash_amt"), ("balances", "debt_amt"), ("contracts", "outstanding_amt")]
+    ("table", "column"),
+    [("balances", "cash_amt"), ("balances", "debt_amt"), ("contracts", "outstanding_amt")],
 )
 def test_a_sign_flipped_in_a_table_of_the_lake_is_held(base, lake, table, column):
     def flip(rows):

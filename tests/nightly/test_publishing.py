@@ -86,7 +86,9 @@ def approve(where, made, people=("ann", "bob"), **changes):
         ledger.append([{"kind": "publication_approved", "body": {**body, **changes}}])
 
 
-def test_every_reader_sees_the_published_rows_and_the_ledger_says_who_and_under_which_verdict(place):
+def test_every_reader_sees_the_published_rows_and_the_ledger_says_who_and_under_which_verdict(
+    place,
+):
     root, where = place
     made = publish_run(root, where, "night-1", actor="ann")
     assert (made.state, made.verdict.verdict, made.replaces) == ("published", "pass", None)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from data_contracts.decision import OUTCOMES
 from models.conditions import CONDITIONS, Fact, settle, stability_e6
 from models.reasons import CATALOGUE
-from serving.service.settings import ShiftedClock, utc_now
 from serving.ledger import Ledger
 from serving.nightly.monitors import MONITORS_KIND
 from serving.nightly.publishing.flow import publish_first
+from serving.service.settings import ShiftedClock, utc_now
 from tests.service.lake import NOW, PLAIN, REVIEW_ON, STATUSES, stop_by_contract
 
 APPLICANT = {

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from serving.ledger import Ledger, LedgerReader, verify
+from serving.nightly.publishing.flow import publish_run
 from serving.replay import replay_sample
 from serving.service.requests import language
 from tests.service.conftest import running
-from serving.nightly.publishing.flow import publish_run
 from tests.service.lake import PLAIN, add_night
 
 APPLICANT = {

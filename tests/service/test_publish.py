@@ -10,8 +10,8 @@ from data_contracts.errors import InputError
 from features.online import Snapshot
 from serving.ledger import Ledger, LedgerReader
 from serving.nightly.publishing.flow import publish_first, publish_run
-from serving.publish import CaseStore, current_run, record_drift
 from serving.nightly.publishing.history import find_run
+from serving.publish import CaseStore, current_run, record_drift
 from tests.service.lake import NOW, PLAIN, STATUSES, add_night, make_lake
 
 

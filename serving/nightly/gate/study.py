@@ -168,15 +168,20 @@ def _holdings(before: Night, now: Night) -> tuple[IntArray, IntArray]:
     return found[0], found[1]
 
 
+def _at_floor(before: Night, now: Night) -> tuple[BoolArray, BoolArray]:
+    """Which clients of both nights stop at the step, on each."""
+    at0, at1 = places(before, now)
+    floors = [m.at_floor(n.money["soft_cap_amt"], n.soft_floor) for n in (before, now)]
+    return floors[0][at0], floors[1][at1]
+
+
 def _lots(before: Night, now: Night) -> m.Lots:
     """Tonight's holdings of the common clients."""
     _, at1 = places(before, now)
     place = np.full(len(now), -1, dtype=np.int64)
     place[at1] = np.arange(len(at1))
     common = place[now.lot_client] >= 0
-    return m.Lots(
-        place[now.lot_client[common]], now.lot_name[common], now.lot_shares[common]
-    )
+    return m.Lots(place[now.lot_client[common]], now.lot_name[common], now.lot_shares[common])
 
 
 @dataclass(frozen=True)
@@ -255,14 +260,11 @@ def _of_night(root: Path, now: Night, check: Check, published: History) -> dict[
             share, never if share is None else f"{check.quarantined} of {rows}"
         ),
         "monotone_breaches": Measured(len(witnesses), str(witnesses[0]) if witnesses else ""),
-        "stepped_down_ratio": m.stepped_down(now.money["soft_cap_amt"], now.soft_floor),
         "rolled_back": Measured(int(now.run_id in published.withdrawn)),
     }
 
 
-def _compared(
-    root: Path, reader: LedgerReader, before: Night, now: Night
-) -> dict[str, Measured]:
+def _compared(root: Path, reader: LedgerReader, before: Night, now: Night) -> dict[str, Measured]:
     both = both_nights(before, now)
     same_set = before.bundle.feature_set_sha256 == now.bundle.feature_set_sha256
     volumes = average_volumes(root, now.as_of)
@@ -286,6 +288,7 @@ def _compared(
         "debt_change_ratio": m.debt_change(both),
         "cap_moved_ratio": m.caps_moved(both),
         "cap_mean_change_ratio": m.mean_cap_change(both),
+        "stepped_down_ratio": m.stepped_down(*_at_floor(before, now)),
         "rate_mean_change_bps": m.mean_rate_change(both),
         "tier_moved_ratio": m.tiers_moved(both),
         "own_tier_moved_ratio": m.own_tiers_moved(both),
@@ -304,7 +307,8 @@ def _compared(
 
 COMPARED: Final = (
     "vanished_ratio", "positions_lost_ratio", "missing_rise_ratio", "price_jump_ratio",
-    "debt_change_ratio", "cap_moved_ratio", "cap_mean_change_ratio", "rate_mean_change_bps",
+    "debt_change_ratio", "cap_moved_ratio", "cap_mean_change_ratio", "stepped_down_ratio",
+    "rate_mean_change_bps",
     "tier_moved_ratio", "own_tier_moved_ratio", "tier_psi_ratio", "features_shifted_ratio",
     "fire_sale_adv_ratio", "bundle_unreleased", "policy_unapproved",
 )  # fmt: skip

@@ -75,7 +75,9 @@ def lights_of(found: Study, overrides: int) -> list[Light]:
 def _missing_rise(now: Night, k: int, cells: FrozenCells) -> Measured:
     then = int(cells.counts[-1]) * RATIO_ONE // max(int(cells.counts.sum()), 1)
     share = int(now.missing[k]) * RATIO_ONE // max(len(now), 1)
-    return Measured(max(share - then, 0), f"{share / RATIO_ONE:.1%} missing, then {then / RATIO_ONE:.1%}")
+    return Measured(
+        max(share - then, 0), f"{share / RATIO_ONE:.1%} missing, then {then / RATIO_ONE:.1%}"
+    )
 
 
 def _calibration(found: Study) -> Measured:

@@ -1,4 +1,4 @@
-"""The morning report: ``build`` makes the document, ``figures`` its key figures, ``page`` the page."""
+"""The morning report: ``build`` makes the document, ``figures`` its key figures, ``page`` a page."""
 
 from __future__ import annotations
 

@@ -136,7 +136,9 @@ def cases_opened(root: Path, before: Night | None, now: Night) -> dict[str, Any]
         table = read_decisions(root / name, ["reasons"])
         inside = np.flatnonzero(fresh[start : start + table.num_rows])
         for reasons in table["reasons"].take(pa.array(inside)).to_pylist():
-            codes[next((c for c in reasons if c.startswith("gate_")), (reasons or ["none"])[0])] += 1
+            codes[
+                next((c for c in reasons if c.startswith("gate_")), (reasons or ["none"])[0])
+            ] += 1
         start += table.num_rows
     return {
         "referred": int((now.outcome == OUTCOMES.index("refer")).sum()),
@@ -191,5 +193,3 @@ def build_report(
             "bounds_sha256": verdict.bounds_sha256,
         },
     }
-
-

@@ -18,7 +18,13 @@ from serving.nightly.segments import read_decisions
 
 BANDS: Final = (1_300_000, 1_500_000, 2_000_000, 3_000_000)
 """Maintenance ratios that part the book, 1e-6."""
-BAND_NAMES: Final = ("below 130 %", "130 to 150 %", "150 to 200 %", "200 to 300 %", "300 % and more")
+BAND_NAMES: Final = (
+    "below 130 %",
+    "130 to 150 %",
+    "150 to 200 %",
+    "200 to 300 %",
+    "300 % and more",
+)
 LARGEST: Final = 10
 _SEALED: Final = "runs/RUN/bucket=*/decisions.parquet"
 _INPUTS: Final = "runs/RUN/bucket=*/inputs.parquet"
@@ -180,5 +186,3 @@ def kpis(root: Path, before: Night | None, now: Night, overrides: int) -> list[d
                 "Clients with a person's override in force", "存在有效人工调整的客户占比",
                 "ledger: override_in_force, override_lifted", "no clients"),
     ]  # fmt: skip
-
-

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -141,9 +141,7 @@ def _propose(where: Location, run: Run, verdict: Verdict, verdict_sha256: str) -
     return number
 
 
-def _record(
-    where: Location, published: History, body: Mapping[str, Any]
-) -> None:
+def _record(where: Location, published: History, body: Mapping[str, Any]) -> None:
     """The entry that counts; of two who publish at once the second is refused."""
     place = f"publication-after/{published.position}"
     with Ledger.open(where) as ledger:
@@ -238,9 +236,7 @@ def _publish(
         document = verdict_document(run, found, verdict)
         sha256 = sha256_hex(canonical_bytes(document))
         approved = _approval(reader, run, sha256)
-    made = Publication(
-        run, "judged", published.current, verdict, sha256, approved, found
-    )
+    made = Publication(run, "judged", published.current, verdict, sha256, approved, found)
     if dry_run:
         return made
     write_atomically(
@@ -257,9 +253,7 @@ def _publish(
         "not_tested": list(verdict.untested),
     }
     with Ledger.open(where) as ledger:
-        ledger.append(
-            [{"kind": JUDGED_KIND, "body": judged}], idempotency_keys=[f"gate/{sha256}"]
-        )
+        ledger.append([{"kind": JUDGED_KIND, "body": judged}], idempotency_keys=[f"gate/{sha256}"])
     # before the night can come into force: what is red closes from its first decision on
     monitor_run(root, where, run, found)
     if verdict.verdict == "block":
@@ -349,11 +343,9 @@ def follow(root: Path, where: Location) -> str | None:
         published = history(reader)
         newest = reader.latest("kind/publication_approved")
     if newest and newest[0].position > published.position:
-        try:
+        # a run that is not here, or no longer whole, is none to publish: `gearline publish` says so
+        with suppress(InputError):
             publish_run(root, where, str(newest[0].body["run_id"]))
-        except InputError:
-            # of a run that is not here, or no longer whole: `gearline publish` says so
-            pass
     return catch_up(root, where)
 
 

@@ -1,8 +1,8 @@
 """The published night as PostgreSQL tables, beside a ledger that is in PostgreSQL.
 
 ``gearline_online.decisions`` holds the rows of the last nights by run, ``gearline_online.current``
-names the run in force in its one row, and the view ``gearline_online.published`` joins the two. Rows
-are staged first; the pointer moves in one transaction, so a query sees one whole night.
+names the run in force in its one row, and the view ``gearline_online.published`` joins the two.
+Rows are staged first; the pointer moves in one transaction, so a query sees one whole night.
 """
 
 from __future__ import annotations
@@ -120,9 +120,7 @@ def in_force(where: Location) -> str | None:
     if not is_url(where):
         return None
     with _connect(where) as connection:
-        [(table,)] = connection.execute(
-            "SELECT to_regclass('gearline_online.current')"
-        ).fetchall()
+        [(table,)] = connection.execute("SELECT to_regclass('gearline_online.current')").fetchall()
         if table is None:
             return None
         found = connection.execute("SELECT run_id FROM gearline_online.current").fetchone()
