@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from data_contracts.errors import InputError
+from serving.verbs import add_night_verbs
 from training.verbs import add_training_verbs
 
 __version__ = "0.1.0"
@@ -97,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     add_training_verbs(verbs, _verb, _group)
     _add_serving_verbs(verbs)
+    add_night_verbs(verbs, _verb, _group, _lake)
     return parser
 
 

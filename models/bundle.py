@@ -50,8 +50,9 @@ class Bundle:
     calibration : score to PD
     tier_edges : int64, six ascending PDs in 1e-9
     features : names, quantum, direction, family and texts of the feature set, in set order
-    reference : what the attributions are measured against: rows, period, hash, and ``joint``, the
-        counts in each cell of each table, which bundles before it do not have
+    reference : what the attributions are measured against: rows, period, hash, and, which bundles
+        before them do not have, ``joint``, the counts in each cell of each table, and ``monitor``,
+        cells of score and features for drift (``models.stability``)
     """
 
     head: AdditiveTables
@@ -134,9 +135,13 @@ class Bundle:
         """The hash that every decision of this bundle carries."""
         return sha256_hex(self.manifest)
 
+    def breaches(self) -> list[Any]:
+        """Where the tables break a declared direction; each is a witness."""
+        return list(monotone_violations(self.head, self.directions))
+
     def check_monotone(self) -> None:
         """Refuse tables that break a declared direction, naming the witness."""
-        witnesses = monotone_violations(self.head, self.directions)
+        witnesses = self.breaches()
         if witnesses:
             raise InputError(
                 f"the scorer tables are not monotone: {witnesses[0]}; refit with constraints"

@@ -191,5 +191,11 @@ def effect(proposal: Proposal) -> tuple[str, dict[str, Any]] | None:
             **common,
         }
     if proposal.kind == "publication":
-        return "publication_approved", {"run_id": content["run_id"], **common}
+        return "publication_approved", {
+            "run_id": content["run_id"],
+            "run_sha256": content.get("run_sha256"),
+            "verdict_sha256": content.get("verdict_sha256"),
+            "approvals": list(proposal.approvals),
+            **common,
+        }
     return "policy_approved", {"pack": content["pack"], "sha256": content["sha256"], **common}

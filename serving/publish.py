@@ -1,8 +1,9 @@
-"""Publishing a night: what one decision at a time needs of it, in files that replace each other.
+"""A published night: what one decision at a time needs of it, in files that replace each other.
 
 ``online/RUN/features.sqlite`` holds the quantised rows, ``online/RUN/cases.sqlite`` each client's
 case and published limit. ``online/current.json`` names the run in force and is renamed into place
-last, so a reader sees one whole night. With it goes an entry that says how far the population has
+last, so a reader sees one whole night. Which night that is the ledger says
+(``serving.nightly.publishing``). With a night goes an entry that says how far the population has
 shifted since the first night of the same bundle.
 """
 
@@ -24,6 +25,7 @@ from data_contracts.case import Case, case_from_json
 from data_contracts.errors import InputError
 from data_contracts.feature_frame import FeatureFrame
 from data_contracts.lake import write_atomically
+from data_contracts.units import NULL
 from features.online import publish
 from models.bundle import Bundle
 from models.conditions import stability_e6
@@ -84,28 +86,32 @@ def measure_drift(root: Path, reader: LedgerReader, bundle: str, run: dict[str, 
     return stability_e6(before, _tier_counts(root, list(run["segments"])))
 
 
-def publish_last_run(root: Path, where: Location) -> str:
-    """Publish the last finished night of a ledger; returns its run. Again changes nothing."""
+def record_drift(root: Path, where: Location, started: dict[str, Any], run: dict[str, Any]) -> None:
+    """Record once how far a night's population has shifted."""
+    run_id = str(run["run_id"])
     with LedgerReader(where) as reader:
-        started, finished = last_finished_run(reader)
-        run_id = str(finished["run_id"])
-        folder = root / ONLINE_FOLDER
-        if current_run(root) != run_id:
-            _write_night(root, folder / run_id, started, finished)
-        if not any(
-            e.body["run_id"] == run_id
-            for e in reader.latest(f"run_id/{run_id}", 10_000)
-            if e.kind == DRIFT_KIND
-        ):
-            index = measure_drift(root, reader, str(started["bundle"]), finished)
-            body = {"run_id": run_id, "bundle": started["bundle"], "stability_e6": index or 0}
-            with Ledger.open(where) as ledger:
-                ledger.append(
-                    [{"kind": DRIFT_KIND, "body": body}], idempotency_keys=[f"drift/{run_id}"]
-                )
-    current = {"run_id": run_id, "started": started, "finished": finished}
-    write_atomically(folder / CURRENT_FILE, orjson.dumps(current, option=orjson.OPT_SORT_KEYS))
-    return run_id
+        if any(e.kind == DRIFT_KIND for e in reader.latest(f"run_id/{run_id}", 10_000)):
+            return
+        index = measure_drift(root, reader, str(started["bundle"]), run)
+    body = {"run_id": run_id, "bundle": started["bundle"], "stability_e6": index or 0}
+    with Ledger.open(where) as ledger:
+        ledger.append([{"kind": DRIFT_KIND, "body": body}], idempotency_keys=[f"drift/{run_id}"])
+
+
+def write_night(root: Path, started: dict[str, Any], finished: dict[str, Any]) -> None:
+    """Write a night's files beside those of other nights; one that is there whole stays."""
+    folder = root / ONLINE_FOLDER / str(finished["run_id"])
+    # renamed into place last of the night's files
+    if not (folder / "cases.sqlite").is_file():
+        _write_night(root, folder, started, finished)
+
+
+def set_current(root: Path, started: dict[str, Any], finished: dict[str, Any]) -> None:
+    """Bring a night whose files are written into force, in one rename."""
+    current = {"run_id": finished["run_id"], "started": started, "finished": finished}
+    write_atomically(
+        root / ONLINE_FOLDER / CURRENT_FILE, orjson.dumps(current, option=orjson.OPT_SORT_KEYS)
+    )
 
 
 def current_run(root: Path) -> str | None:
@@ -149,7 +155,8 @@ def _write_night(
             ),
         )
         clients += names
-        rows.append(np.array(inputs["features"].to_pylist(), dtype=np.int64))
+        features = inputs["features"].combine_chunks().flatten()
+        rows.append(np.asarray(features.fill_null(NULL)).reshape(len(names), len(bundle.names)))
     con.commit()
     con.close()
     currency = ""

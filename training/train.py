@@ -17,6 +17,7 @@ from models.bundle import Bundle
 from models.calibration import tier_of_pd
 from models.scorer.reference import Reference
 from models.scorer.tables import AdditiveTables
+from models.stability import frozen_document
 from training.by_month import month_spread
 from training.calibrate import CalibrationSample, block_sessions, calibrate, tier_edges
 from training.evaluate import auc
@@ -186,6 +187,9 @@ def _teach(
             "joint": Reference.of(tables.effects, reference).to_json(),
             "first_session": str(panel.sessions[split.train_rows[0]]),
             "last_session": str(panel.sessions[split.train_rows[-1]]),
+            "monitor": frozen_document(
+                [f.name for f in feature_set.features], reference, tables.score(reference)
+            ),
         },
     )
     bundle.check_monotone()

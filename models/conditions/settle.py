@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Final
 
+import numpy as np
 import yaml
 
 from data_contracts.decision import OUTCOMES
 from data_contracts.errors import InputError
 from data_contracts.units import NULL, RATIO_ONE, IntArray, format_decimal, parse_decimal
 from models.reasons import CATALOGUE
+from models.stability import psi_of_counts
 
 DUPLICATE_HOURS: Final = 24
 """A second application of one client within this time is looked at by a person."""
 DRIFT_RED_E6: Final = 250_000
 """Population stability index above which a population has shifted (Siddiqi 2006: 0.25), in 1e-6."""
-_EMPTY_SHARE: Final = 0.5
-"""Cases that an empty class counts as, so that the index stays finite."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +126,10 @@ def out_of_domain(values: IntArray, features: Sequence[Mapping[str, Any]]) -> Fa
 def stability_e6(expected: Sequence[int], actual: Sequence[int]) -> int:
     """The population stability index of counts in the same classes, in 1e-6.
 
-    Sum of (a - e) ln(a / e) over the shares; an empty class counts as half a case (Siddiqi 2006).
+    As ``models.stability.psi_of_counts``; of an empty population it is 0.
 
     >>> stability_e6([50, 50], [50, 50]), stability_e6([90, 10], [10, 90])
     (0, 3515559)
     """
-    if len(expected) != len(actual):
-        raise InputError(f"{len(expected)} classes against {len(actual)}; count the same ones")
-    total_e = sum(max(e, _EMPTY_SHARE) for e in expected)
-    total_a = sum(max(a, _EMPTY_SHARE) for a in actual)
-    terms = []
-    for e, a in zip(expected, actual, strict=True):
-        share_e, share_a = max(e, _EMPTY_SHARE) / total_e, max(a, _EMPTY_SHARE) / total_a
-        terms.append((share_a - share_e) * math.log(share_a / share_e))
-    return round(math.fsum(terms) * RATIO_ONE)
+    found = psi_of_counts(np.array(expected, dtype=np.int64), np.array(actual, dtype=np.int64))
+    return round((found.value or 0.0) * RATIO_ONE)

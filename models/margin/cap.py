@@ -55,6 +55,11 @@ def _whole(terms: IntArray) -> IntArray:
     return whole
 
 
+def soft_floor(last: IntArray, sessions_since: IntArray, step_down_ratio: int) -> IntArray:
+    """How low a soft limit may fall from the last one, unless breached, minor units."""
+    return last - last * np.minimum(step_down_ratio * sessions_since, RATIO_ONE) // RATIO_ONE
+
+
 def cap_waterfall(
     *,
     statutory: IntArray,
@@ -86,7 +91,7 @@ def cap_waterfall(
     up = last + np.maximum(rise, MINOR_PER_UNIT)
     # from zero a client could never rise by a share of the last limit
     up = np.where(has_previous & (last > 0), up, NO_LIMIT)
-    down = last - last * np.minimum(step_down_ratio * sessions_since, RATIO_ONE) // RATIO_ONE
+    down = soft_floor(last, sessions_since, step_down_ratio)
     lowest = np.where(has_previous & ~breached, down, 0)
     lifted_structural = np.maximum(structural, lowest)
     lifted_behavioural = np.maximum(behavioural, lowest)

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 
 from data_contracts.errors import InputError
 from serving.ledger import Ledger, LedgerReader, LedgerUnavailableError
-from serving.publish import publish_last_run
+from serving.nightly.publishing.flow import follow, publish_first
 from serving.review import ReviewDesk, ReviewStore
 from serving.service import identities, proposals, reviews
 from serving.service.answers import DECISION_KIND, decision_answer, limits_answer
@@ -73,7 +73,7 @@ class Service:
         """Open everything, publish the last night if it is not, and warm up."""
         settings = self.settings
         verifier = Verifier(settings)
-        publish_last_run(settings.lake, settings.ledger)
+        publish_first(settings.lake, settings.ledger)
         self._ledger = Ledger.open(settings.ledger)
         self._reader = LedgerReader(settings.ledger)
         identities.finish_erasures(self)
@@ -96,7 +96,8 @@ class Service:
             known = self._in_force()
             if known == self._known:
                 return
-            publish_last_run(self.settings.lake, self.settings.ledger)
+            follow(self.settings.lake, self.settings.ledger)
+            known = self._in_force()
             fresh = load_world(self.settings.lake, self.reader)
             # a group that is being decided keeps the night it began with
             self.engine.world = fresh
@@ -106,7 +107,7 @@ class Service:
 
     def _in_force(self) -> tuple[int, ...]:
         """Positions of the last entries that change what is in force."""
-        kinds = ("run_finished", "model_released")
+        kinds = ("run_published", "model_released", "publication_approved", "night_monitored")
         last = (self.reader.latest(f"kind/{kind}") for kind in kinds)
         return tuple(found[0].position if found else -1 for found in last)
 

@@ -129,7 +129,7 @@ def _schemas(currency: str) -> dict[str, Schema]:
         "override": as_object(
             {"client_id": NUMBER, "decision_id": NUMBER, "max_debt_amt": maybe_amount}
         ),
-        "publication": as_object({"run_id": NUMBER}),
+        "publication": as_object({"run_id": NUMBER, "run_sha256": HASH, "verdict_sha256": HASH}),
         "policy": as_object({"pack": {"enum": ["cn", "us"]}, "sha256": HASH}),
         "erasure": as_object({"client_id": NUMBER}),
     }

@@ -62,7 +62,11 @@ def _content(r: Reader, kind: str | None) -> dict[str, Any]:
     elif kind == "erasure":
         content = {"client_id": c.identity("client_id")}
     elif kind == "publication":
-        content = {"run_id": c.identity("run_id")}
+        content = {
+            "run_id": c.identity("run_id"),
+            "run_sha256": _hash(c, "run_sha256"),
+            "verdict_sha256": _hash(c, "verdict_sha256"),
+        }
     elif kind == "policy":
         content = {"pack": c.text("pack", True, ("cn", "us")), "sha256": _hash(c, "sha256")}
     c.close()

@@ -1,6 +1,6 @@
 """What a decision needs of the published night, and what is known about model and data.
 
-A world is immutable: a new night, a release or a drift measurement makes a new one.
+A world is immutable: a new night, a release or a measurement of drift or monitors makes a new one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from models.bundle import APPLICATION_FOLDER, Bundle
 from models.conditions import DRIFT_RED_E6, Fact, out_of_domain
 from models.policy import Policy, load_pack
 from serving.ledger import LedgerReader
+from serving.nightly.monitors import MONITORS_KIND
 from serving.publish import CURRENT_FILE, DRIFT_KIND, ONLINE_FOLDER, CaseStore
 from serving.service.requests import Ask
 
@@ -57,6 +58,7 @@ class World:
     review_on: dt.date | None
     application_review_on: dt.date | None
     drift_e6: int | None
+    red: tuple[str, ...] = ()
 
     def facts_now(self, now: dt.datetime, review_on: dt.date | None) -> list[Fact]:
         """The conditions that hold for everyone at an instant; ``review_on`` is the model's."""
@@ -69,6 +71,8 @@ class World:
             facts.append(Fact("drift_unknown"))
         elif self.drift_e6 >= DRIFT_RED_E6:
             facts.append(Fact("drift_red", {"index_e6": self.drift_e6}))
+        if self.red:
+            facts.append(Fact("monitor_red", {"monitors": ", ".join(self.red)}))
         return facts
 
     def stale_now(self, now: dt.datetime) -> Fact | None:
@@ -215,6 +219,7 @@ def load_world(root: Path, reader: LedgerReader) -> World:
         _review_date(reader, bundle.sha256),
         None if application is None else _review_date(reader, application.sha256),
         _drift(reader, run_id),
+        _red(reader, run_id),
     )
 
 
@@ -232,3 +237,11 @@ def _drift(reader: LedgerReader, run_id: str) -> int | None:
         if entry.kind == DRIFT_KIND:
             return int(str(entry.body["stability_e6"]))
     return None
+
+
+def _red(reader: LedgerReader, run_id: str) -> tuple[str, ...]:
+    """The monitors of a night that were red when last measured, and fail closed."""
+    for entry in reader.latest(f"run_id/{run_id}", 1000):
+        if entry.kind == MONITORS_KIND:
+            return tuple(entry.body["closes"])  # type: ignore[arg-type]
+    return ()

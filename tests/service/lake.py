@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def make_lake(
     where = root / "ledger.sqlite" if ledger is None else ledger
     root.mkdir(parents=True, exist_ok=True)
     (root / "lake.json").write_text("{}")
+    checked(root)
     BUNDLE.write(root / "bundle")
     with Ledger.open(where, create=True) as record:
         for run_id in nights:
@@ -100,26 +102,33 @@ def add_night(root: Path, record: Ledger, run_id: str, values: dict[str, tuple[i
         "previous_run": None,
     }
     file = f"runs/{run_id}/bucket=000/decisions.parquet"
+    digests = table["decision_sha256"].to_pylist()
     record.append([{"kind": "run_started", "body": started}])
     record.seal_segment(
         run_id=run_id,
         bucket=0,
         file=file,
-        decisions_sha256=table["decision_sha256"].to_pylist(),
+        decisions_sha256=digests,
         base_dir=root,
     )
     finished = {
         "run_id": run_id,
         "as_of": SESSION.isoformat(),
         "decisions": len(own),
-        "decisions_sha256": "0" * 64,
+        "decisions_sha256": hashlib.sha256(b"".join(digests)).hexdigest(),
         "segments": [file],
     }
     record.append([{"kind": "run_finished", "body": finished}])
 
 
-def stop_by_contract(root: Path, why: str) -> None:
-    """What ``data check`` leaves where a table has too many bad rows."""
+def checked(root: Path, stopped: dict[str, str] | None = None, quarantined: int = 0) -> None:
+    """What ``data check`` leaves of a thousand rows."""
     folder = root / "quarantine"
     folder.mkdir(exist_ok=True)
-    (folder / "check.json").write_bytes(orjson.dumps({"stopped": {"bars": why}}))
+    found = {"rows": 1000, "quarantined": quarantined, "by_rule": {}, "stopped": stopped or {}}
+    (folder / "check.json").write_bytes(orjson.dumps(found))
+
+
+def stop_by_contract(root: Path, why: str) -> None:
+    """What ``data check`` leaves where a table has too many bad rows."""
+    checked(root, {"bars": why})

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from data_contracts.decision import OUTCOMES
 from models.conditions import CONDITIONS, Fact, settle, stability_e6
 from models.reasons import CATALOGUE
+from serving.ledger import Ledger
+from serving.nightly.monitors import MONITORS_KIND
+from serving.nightly.publishing.flow import publish_first
 from serving.service.settings import ShiftedClock, utc_now
 from tests.service.lake import NOW, PLAIN, REVIEW_ON, STATUSES, stop_by_contract
 
@@ -34,6 +37,19 @@ def shifted_population():
     return dict.fromkeys((*PLAIN, *STATUSES), (40, 0, 3, 5))
 
 
+def stopped_after_publishing(root):
+    publish_first(root, root / "ledger.sqlite")
+    stop_by_contract(root, "bars: 12 % bad")
+
+
+def red_after_publishing(root):
+    """What ``gearline night monitors`` records where a monitor that fails closed is red."""
+    run_id = publish_first(root, root / "ledger.sqlite")
+    body = {"run_id": run_id, "worst": "red", "closes": ["missing_ratio"], "sha256": "0" * 64}
+    with Ledger.open(root / "ledger.sqlite") as record:
+        record.append([{"kind": MONITORS_KIND, "body": body}])
+
+
 def bring_about(condition, serve):
     """A service in which a condition holds for client c00, and the answer to a request of c00."""
     if condition in GATES:
@@ -54,7 +70,8 @@ def bring_about(condition, serve):
         "model_past_review": {"now": at(dt.datetime.combine(REVIEW_ON, dt.time(1), dt.UTC)
                                         + dt.timedelta(days=1))},
         "drift_red": {"lake": {"nights": ("night-1", "night-2"), "values": shifted_population()}},
-        "contract_failed": {"change": lambda root: stop_by_contract(root, "bars: 12 % bad")},
+        "contract_failed": {"change": stopped_after_publishing},
+        "monitor_red": {"change": red_after_publishing},
         "drift_unknown": {},
     }[condition]  # fmt: skip
     running = serve(**options)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from serving.ledger import Ledger, LedgerReader, verify
+from serving.nightly.publishing.flow import publish_run
 from serving.replay import replay_sample
 from serving.service.requests import language
 from tests.service.conftest import running
@@ -84,6 +85,7 @@ def test_a_new_night_of_another_process_comes_into_force_without_a_restart(serve
     before = service.decide("c00").json()
     with Ledger.open(service.ledger) as record:
         add_night(service.lake, record, "night-2", {"c00": (40, 0, 3, 5)})
+    assert publish_run(service.lake, service.ledger).state == "published"
     limit = time.monotonic() + 20
     while service.client.get("/readyz").json()["night"] != "night-2":
         assert time.monotonic() < limit

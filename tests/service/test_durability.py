@@ -229,9 +229,9 @@ def shadowed_lake(tmp_path):
     lake = tmp_path / "lake"
     make_lake(lake)
     (tmp_path / "lake" / "online").mkdir(exist_ok=True)
-    from serving.publish import publish_last_run
+    from serving.nightly.publishing.flow import publish_first
 
-    publish_last_run(lake, lake / "ledger.sqlite")
+    publish_first(lake, lake / "ledger.sqlite")
     return lake
 
 

@@ -9,7 +9,9 @@ import pytest
 from data_contracts.errors import InputError
 from features.online import Snapshot
 from serving.ledger import Ledger, LedgerReader
-from serving.publish import CaseStore, current_run, publish_last_run
+from serving.nightly.publishing.flow import publish_first, publish_run
+from serving.nightly.publishing.history import find_run
+from serving.publish import CaseStore, current_run, record_drift
 from tests.service.lake import NOW, PLAIN, STATUSES, add_night, make_lake
 
 
@@ -21,7 +23,7 @@ def drift_entries(where):
 def test_what_is_published_is_what_the_night_sealed(tmp_path):
     lake = tmp_path / "lake"
     where = make_lake(lake, values={"c03": (25, 4, 2, 1)})
-    assert publish_last_run(lake, where) == current_run(lake) == "night-1"
+    assert publish_first(lake, where) == current_run(lake) == "night-1"
     sealed = pq.read_table(lake / "runs/night-1/bucket=000/decisions.parquet", partitioning=None)
     folder = lake / "online" / "night-1"
     features = Snapshot.open(folder / "features.sqlite")
@@ -43,9 +45,9 @@ def test_what_is_published_is_what_the_night_sealed(tmp_path):
 def test_publishing_again_changes_nothing(tmp_path):
     lake = tmp_path / "lake"
     where = make_lake(lake)
-    publish_last_run(lake, where)
+    publish_run(lake, where)
     files = {p: p.stat().st_mtime_ns for p in (lake / "online").glob("*/*.sqlite")}
-    publish_last_run(lake, where)
+    publish_run(lake, where)
     assert {p: p.stat().st_mtime_ns for p in (lake / "online").glob("*/*.sqlite")} == files
     assert len(drift_entries(where)) == 1
 
@@ -53,13 +55,16 @@ def test_publishing_again_changes_nothing(tmp_path):
 def test_drift_is_measured_from_the_bundles_first_night_to_the_last(tmp_path):
     lake = tmp_path / "lake"
     where = make_lake(lake)
-    publish_last_run(lake, where)
-    with Ledger.open(where) as record:
-        add_night(lake, record, "night-2", {})
-    publish_last_run(lake, where)
-    with Ledger.open(where) as record:
-        add_night(lake, record, "night-3", dict.fromkeys(PLAIN, (40, 0, 3, 5)))
-    publish_last_run(lake, where)
+    for night, values in (
+        ("night-2", {}),
+        ("night-3", dict.fromkeys(PLAIN, (40, 0, 3, 5))),
+    ):
+        with Ledger.open(where) as record:
+            add_night(lake, record, night, values)
+    for night in ("night-1", "night-2", "night-3"):
+        with LedgerReader(where) as reader:
+            run = find_run(reader, night)
+        record_drift(lake, where, dict(run.started), dict(run.finished))
     first, same, shifted = (e["stability_e6"] for e in drift_entries(where))
     assert first == same == 0
     assert shifted > 250_000
@@ -71,7 +76,7 @@ def test_a_night_that_was_broken_off_while_publishing_is_published_again(tmp_pat
     folder = lake / "online" / "night-1"
     folder.mkdir(parents=True)
     (folder / "cases.sqlite.tmp").write_bytes(b"half a file")
-    publish_last_run(lake, where)
+    publish_run(lake, where)
     with CaseStore(folder / "cases.sqlite") as cases:
         assert cases.read("c00") is not None
 
@@ -79,4 +84,4 @@ def test_a_night_that_was_broken_off_while_publishing_is_published_again(tmp_pat
 def test_without_a_finished_night_there_is_nothing_to_publish(tmp_path):
     Ledger.open(tmp_path / "ledger.sqlite", create=True).close()
     with pytest.raises(InputError, match="no night is on record yet; run `gearline reprice"):
-        publish_last_run(tmp_path, tmp_path / "ledger.sqlite")
+        publish_first(tmp_path, tmp_path / "ledger.sqlite")

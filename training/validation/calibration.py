@@ -8,9 +8,10 @@ from typing import Final
 
 import numpy as np
 from scipy import stats
-from scipy.special import bdtrc, betainc, betaincinv, chdtrc, ndtr, ndtri
+from scipy.special import bdtrc, betaincinv, chdtrc, ndtr, ndtri
 
 from data_contracts.units import FloatArray, IntArray
+from models.gate.measures import jeffreys_p
 from training.validation.result import (
     ALPHA,
     POWER,
@@ -49,7 +50,7 @@ def jeffreys(cases: int, defaults: int, pd: float) -> Test:
     null = "the applied PD is not below the true default rate"
     if cases <= 0:
         return Test(None, None, "one-sided", null)
-    p = float(betainc(defaults + 0.5, cases - defaults + 0.5, pd))
+    p = jeffreys_p(cases, defaults, pd)
     found = detectable_pd(cases, pd)
     return Test(
         defaults / cases, p, "one-sided", null,

@@ -10,7 +10,13 @@ import numpy as np
 from scipy.special import chdtrc, ndtr
 
 from data_contracts.units import FloatArray, IntArray
+from models.stability import cells_of, counts_in, psi_of_counts, psi_of_shares
 from training.validation.result import Test, detectable_noncentrality, normal_detectable
+
+__all__ = [
+    "Concentration", "Migration", "Psi", "cells_of", "concentration", "concentration_change",
+    "counts_in", "matrix_weighted_bandwidth", "migration", "psi", "psi_of_shares",
+]  # fmt: skip
 
 Cells = list[list[float | None]]
 
@@ -33,19 +39,6 @@ class Psi:
     test: Test
 
 
-def psi_of_shares(expected: FloatArray, actual: FloatArray) -> float | None:
-    """PSI of shares that sum to 1; None where a cell is empty on one side only.
-
-    >>> round(psi_of_shares(np.array([.5, .5]), np.array([.6, .4])), 9)
-    0.040546511
-    """
-    used = (expected > 0) | (actual > 0)
-    e, a = expected[used], actual[used]
-    if bool((e <= 0).any() or (a <= 0).any()):
-        return None
-    return float(((a - e) * np.log(a / e)).sum())
-
-
 def psi(expected: IntArray, actual: IntArray) -> Psi:
     """Population stability index of counts by cell, with what chance alone would give.
 
@@ -54,16 +47,11 @@ def psi(expected: IntArray, actual: IntArray) -> Psi:
     large books. A zero cell would make the index infinite: half a case is then added to every cell.
     """
     null = "both samples come from one population"
-    used = (expected > 0) | (actual > 0)
-    e, a = expected[used].astype(float), actual[used].astype(float)
-    if e.sum() == 0 or a.sum() == 0:
+    found = psi_of_counts(expected, actual)
+    value, adjusted, unit = found.value, found.adjusted, found.unit
+    if found.by_chance is None:
         return Psi(None, False, None, Test(None, None, "one-sided", null))
-    adjusted = bool((e == 0).any() or (a == 0).any())
-    if adjusted:
-        e, a = e + 0.5, a + 0.5
-    unit = 1 / e.sum() + 1 / a.sum()
-    value = psi_of_shares(e / e.sum(), a / a.sum())
-    df = len(e) - 1
+    df = found.cells - 1
     if df < 1 or value is None:
         return Psi(value, adjusted, None, Test(None, None, "one-sided", null, df=0))
     test = Test(
@@ -72,19 +60,6 @@ def psi(expected: IntArray, actual: IntArray) -> Psi:
         convention="chi-square limit" + ("; half a case added to every cell" if adjusted else ""),
     )  # fmt: skip
     return Psi(value, adjusted, df * unit, test)
-
-
-def cells_of(reference: FloatArray, bins: int = 10) -> FloatArray:
-    """Edges of about equal cells of a reference sample; missing values are a cell of their own."""
-    known = reference[~np.isnan(reference)]
-    return np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])) if len(known) else known
-
-
-def counts_in(values: FloatArray, edges: Any) -> IntArray:
-    """Cases in each cell of ``cells_of``: below, between and above the edges, then missing."""
-    missing = np.isnan(values)
-    place = np.where(missing, len(edges) + 1, np.searchsorted(edges, values, side="left"))
-    return np.bincount(place, minlength=len(edges) + 2)
 
 
 @dataclass(frozen=True)
