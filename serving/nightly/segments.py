@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.case import Case, case_from_json
-from data_contracts.decision import OUTCOMES, decision_id
+from data_contracts.decision import OUTCOMES, decision_id_of
 from data_contracts.errors import InputError
 from data_contracts.lake import decimal_array, write_atomically
 from data_contracts.units import NULL, IntArray
@@ -49,8 +49,8 @@ def _integers(values: IntArray) -> pa.Array:
 
 def segment_table(d: DecisionColumns) -> pa.Table:
     """The decisions as a table, one row a client, in row order."""
-    n, as_of = len(d), d.market.session.isoformat()
-    ids = [decision_id(c.request.key, c.client_id, as_of) for c in d.cases]
+    n = len(d)
+    ids = [decision_id_of(name) for name in d.columns.names]
     names, positions, offsets = reason_codes(d)
     codes = pa.DictionaryArray.from_arrays(pa.array(positions.astype(np.int16)), pa.array(names))
     reasons = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), codes)
@@ -65,7 +65,7 @@ def segment_table(d: DecisionColumns) -> pa.Table:
     limits = np.where(d.cap.limits >= NO_LIMIT, NULL, d.cap.limits)
     columns: dict[str, pa.Array] = {
         "decision_id": pa.array(ids, pa.string()),
-        "client_id": pa.array([c.client_id for c in d.cases], pa.string()),
+        "client_id": pa.array(d.columns.client_ids, pa.string()),
         "as_of": pa.array([d.market.session] * n, pa.date32()),
         "effective_on": pa.array([d.policy.effective_on] * n, pa.date32()),
         "outcome": _names(OUTCOMES, d.outcome),
@@ -98,7 +98,7 @@ def inputs_table(d: DecisionColumns) -> pa.Table:
     """Each decision's case, as JSON, and quantised features."""
     return pa.table(
         {
-            "client_id": pa.array([c.client_id for c in d.cases], pa.string()),
+            "client_id": pa.array(d.columns.client_ids, pa.string()),
             "case": pa.array(
                 d.columns.documents,
                 pa.binary(),
