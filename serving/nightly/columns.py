@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -97,7 +98,9 @@ def _dates(days: IntArray) -> tuple[list[bytes], IntArray]:
 
 def _between(owner: IntArray) -> BoolArray:
     """Rows before which a comma stands: all but each owner's first."""
-    return np.r_[False, owner[1:] == owner[:-1]][: len(owner)]
+    out = np.zeros(len(owner), dtype=bool)
+    out[1:] = owner[1:] == owner[:-1]
+    return out
 
 
 def _choice(form: Form, found: tuple[list[bytes], IntArray]) -> None:
@@ -327,5 +330,5 @@ def night_columns(
         request_symbol=same_text(b"null", n),
         kyc_text=Texts.of(kyc),
         names=[f"{run_id}\x1f{c}{tail}".encode() for c in rows.client_ids],
-        documents=[data[i:j] for i, j in zip(at[:-1], at[1:], strict=True)],
+        documents=[data[i:j] for i, j in pairwise(at)],
     )

@@ -1,7 +1,7 @@
 """What a night does with one bucket: pure functions from a book to decisions.
 
-``first_pass`` finds what the firm-level terms need; ``score_partition`` decides once they are known.
-The engines only call these for every bucket; neither reads a clock, a file or a random state.
+``first_pass`` finds what the firm-level terms need; ``score_partition`` decides once they are
+known. The engines only call these for every bucket; neither reads a clock, a file or a random state.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from data_contracts.feature_frame import FeatureFrame
 from data_contracts.snapshot import MarketSnapshot
-from data_contracts.units import MINOR_PER_UNIT, IntArray
+from data_contracts.units import MINOR_PER_UNIT, PROB_ONE, IntArray
 from features.asof import BookHistory
 from features.build import build_frame
 from features.sets import feature_set
@@ -23,6 +23,7 @@ from models.bundle import Bundle
 from models.calibration import tier_of_pd
 from models.decide import DecisionColumns
 from models.decide.columns import Losses, decide_prepared, firm_limit
+from models.margin.book import BookColumns
 from models.margin.limits import book_limits, tail_loss
 from models.policy import Policy
 from models.price.rate import loss_given_default, risk_components
@@ -37,6 +38,7 @@ from serving.nightly.rows import (
 )
 
 TIERS: Final = 7
+MILLION: Final = 1_000_000
 
 
 class Timer:
@@ -72,6 +74,8 @@ class FirstPass:
     rows : the clients that can be decided on
     own_tier, own_loss, pooled_loss : tier by the score alone, joint tail losses in minor units
     risk_bps, clients : by tier from 1 to 7, sums of the risk charge and numbers of clients
+    sale_shares : shares of each symbol that are expected to be sold for clients who owe: their
+        holdings weighted with the chance of a default within a year
     held : clients that cannot be decided on, with the hard limit of what of their book can be read
     """
 
@@ -81,6 +85,7 @@ class FirstPass:
     pooled_loss: IntArray
     risk_bps: IntArray
     clients: IntArray
+    sale_shares: IntArray
     held: tuple[Held, ...] = ()
 
 
@@ -111,14 +116,28 @@ def first_pass(
     loss = tail_loss(own, market, tail)
     found = related(rows)
     none = np.zeros(0, dtype=np.int64)
-    pooled = tail_loss(group_books(rows, found, market)[0], market, tail) if len(found.rows) else none
+    pooled = (
+        tail_loss(group_books(rows, found, market)[0], market, tail) if len(found.rows) else none
+    )
     gap = book_limits(own, market, policy, loss=loss).portfolio_gap
     expected, capital = risk_components(pd, loss_given_default(gap, policy), policy)
     risk, clients = np.zeros(TIERS, dtype=np.int64), np.zeros(TIERS, dtype=np.int64)
     np.add.at(risk, tier - 1, expected + capital)
     np.add.at(clients, tier - 1, 1)
     spent("limits")
-    return FirstPass(rows, tier, loss, pooled, risk, clients, held)
+    return FirstPass(rows, tier, loss, pooled, risk, clients, _expected_sale(rows, own, pd), held)
+
+
+def _expected_sale(rows: NightRows, own: BookColumns, pd: IntArray) -> IntArray:
+    """Shares times the chance of a default, by symbol, each holding rounded up to whole shares."""
+    out = np.zeros(len(rows.symbols), dtype=np.int64)
+    mine = own.debt[rows.holding_client] > 0
+    chance, shares = pd[rows.holding_client[mine]], rows.holding_shares[mine]
+    # in two parts, because a trillion shares times 1e9 pass int64
+    whole, rest = np.divmod(shares, MILLION)
+    part = whole * chance // (PROB_ONE // MILLION) + -(-rest * chance // PROB_ONE)
+    np.add.at(out, rows.holding_symbol[mine], part)
+    return out
 
 
 def _held(rows: NightRows, k: int, why: str, market: MarketSnapshot, policy: Policy) -> Held:
@@ -179,8 +198,6 @@ def score_partition(
     )
     spent("cases")
     pooled = None if groups is None else first.pooled_loss
-    made = decide_prepared(
-        columns, frame, bundle, policy, market, Losses(first.own_loss, pooled)
-    )
+    made = decide_prepared(columns, frame, bundle, policy, market, Losses(first.own_loss, pooled))
     spent("decide")
     return made

@@ -110,7 +110,7 @@ class NightRows:
         names = ("holding_client", "holding_symbol", "holding_shares")
         return replace(self, **{n: getattr(self, n)[some] for n in names})
 
-    def to_bytes(self, **more: IntArray) -> bytes:
+    def to_bytes(self, **more: Any) -> bytes:
         """The arrays in NumPy's own format, uncompressed, each with its checksum."""
         sink = io.BytesIO()
         texts = {n: np.frombuffer(orjson.dumps(getattr(self, n)), np.uint8) for n in _TEXTS}
@@ -249,7 +249,8 @@ def related(rows: NightRows) -> Related:
     for k in np.flatnonzero(rows.group >= 0).tolist():
         members.setdefault(int(rows.group[k]), []).append(k)
     inside = np.flatnonzero(rows.group >= 0)
-    first, others = [], []
+    first: list[int] = []
+    others: list[int] = []
     for k in inside.tolist():
         first.append(len(others))
         others.extend(j for j in members[int(rows.group[k])] if j != k)

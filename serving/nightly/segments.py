@@ -29,6 +29,8 @@ from models.margin.limits import NO_LIMIT
 
 DECISIONS_FILE: Final = "decisions.parquet"
 INPUTS_FILE: Final = "inputs.parquet"
+HELD_FILE: Final = "held.parquet"
+"""Clients that could not be decided on; only where a bucket has any."""
 TIER_NAMES: Final = ("1", "2", "3", "4", "5", "6", "7", "D")
 
 
@@ -108,13 +110,25 @@ def inputs_table(d: DecisionColumns) -> pa.Table:
     )
 
 
-def write_segment(folder: Path, d: DecisionColumns) -> pa.Table:
-    """Write both files of a segment; returns the decisions table."""
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as a Parquet file with fixed settings: equal tables give equal bytes."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", compression_level=1)
+    return sink.getvalue()
+
+
+def segment_files(d: DecisionColumns) -> tuple[dict[str, bytes], pa.Table]:
+    """The files of a segment by name, the decisions last, and the decisions as a table."""
     table = segment_table(d)
-    for name, content in ((INPUTS_FILE, inputs_table(d)), (DECISIONS_FILE, table)):
-        sink = io.BytesIO()
-        pq.write_table(content, sink, compression="zstd", compression_level=1)
-        write_atomically(folder / name, sink.getvalue())
+    files = {INPUTS_FILE: parquet_bytes(inputs_table(d)), DECISIONS_FILE: parquet_bytes(table)}
+    return files, table
+
+
+def write_segment(folder: Path, d: DecisionColumns) -> pa.Table:
+    """Write both files of a segment into a folder; returns the decisions table."""
+    files, table = segment_files(d)
+    for name, data in files.items():
+        write_atomically(folder / name, data)
     return table
 
 
