@@ -1,7 +1,8 @@
 """What a night does with one bucket: pure functions from a book to decisions.
 
 ``first_pass`` finds what the firm-level terms need; ``score_partition`` decides once they are
-known. The engines only call these for every bucket; neither reads a clock, a file or a random state.
+known. The engines only call these for every bucket; the decisions depend on no clock, file or
+random state.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ BENCHMARKS: Final = (
     "explain",
     "features",
     "frontier",
+    "reprice",
     "serve",
     "stress",
     "structural",
