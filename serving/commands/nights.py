@@ -166,7 +166,7 @@ def _ledger_of(store: Store, given: str | None) -> tuple[Path, Location]:
         return store.root, ledger_at(store.root, given)
     if given is None:
         raise InputError(
-            f"{store.where} is object storage, where no ledger can lie: name one with --ledger"
+            f"{store.named} is object storage, where no ledger can lie: name one with --ledger"
             " FILE or --ledger postgresql://..."
         )
     where = ledger_at(Path(), given)

@@ -67,12 +67,12 @@ def last_night(
 def _read(store: Store, relative: str, columns: Sequence[str]) -> pa.Table:
     data = store.get(relative)
     if data is None:
-        raise InputError(f"segment {store.where}/{relative} is missing; restore it from a backup")
+        raise InputError(f"segment {store.named}/{relative} is missing; restore it from a backup")
     try:
         return pq.read_table(io.BytesIO(data), columns=list(columns))
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(
-            f"segment {store.where}/{relative} is damaged: {error}; restore it from a backup"
+            f"segment {store.named}/{relative} is damaged: {error}; restore it from a backup"
         ) from None
 
 

@@ -96,12 +96,14 @@ def run_name(as_of: dt.date, bundle: Bundle, pack: Pack) -> str:
 def _report(
     where: str, started: dict[str, Any], finished: dict[str, Any], **more: Any
 ) -> RunReport:
+    # in object storage the segments are named from the lake's own address
+    base = Path() if "://" in where else Path(where)
     return RunReport(
         run_id=finished["run_id"],
         as_of=dt.date.fromisoformat(finished["as_of"]),
         decisions=finished["decisions"],
         decisions_sha256=finished["decisions_sha256"],
-        segments=tuple(Path(where) / s for s in finished["segments"]),
+        segments=tuple(base / s for s in finished["segments"]),
         market_sha256=started["market"],
         held=finished.get("held", 0),
         **more,

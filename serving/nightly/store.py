@@ -29,8 +29,9 @@ def _file_system(uri: str) -> tuple[fs.FileSystem, str]:
     try:
         found: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(uri)
     except (OSError, ValueError) as error:
+        why = str(error).replace(uri, "the address")
         raise InputError(
-            f"{uri} cannot be opened: {error}; write it like s3://bucket/lake?region=eu-west-1"
+            f"object storage cannot be opened: {why}; write s3://bucket/lake?region=eu-west-1"
         ) from None
     return found
 
@@ -50,6 +51,14 @@ class Store:
         if self.remote:
             self._fs, self._base = _file_system(self.where)
 
+    @property
+    def named(self) -> str:
+        """The lake for messages: without the keys that an address may carry."""
+        if not self.remote:
+            return self.where
+        scheme, rest = self.where.split("://", maxsplit=1)
+        return f"{scheme}://{rest.split('?')[0].rsplit('@', maxsplit=1)[-1]}"
+
     def _at(self, relative: str) -> str:
         return f"{self._base.rstrip('/')}/{relative}"
 
@@ -57,7 +66,7 @@ class Store:
     def root(self) -> Path:
         """The folder of a lake that lies in one."""
         if self.remote:
-            raise InputError(f"{self.where} is no folder; copy it to one first")
+            raise InputError(f"{self.named} is no folder; copy it to one first")
         return Path(self.where)
 
     def get(self, relative: str) -> bytes | None:

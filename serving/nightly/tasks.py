@@ -226,7 +226,8 @@ def second_of(work: Work, inputs: Inputs, bucket: int, extra: pa.Table | None) -
     first = kept_first(work, bucket)
     if first is None:
         raise InputError(
-            f"{work.scratch}/{_kept(work, bucket)} is missing or damaged; run the night again"
+            f"{Store(work.scratch).named}/{_kept(work, bucket)} is missing or damaged;"
+            " run the night again"
         )
     timer("keep")
     store, table = Store(work.where), extra

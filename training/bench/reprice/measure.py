@@ -45,7 +45,8 @@ ROUNDS_BELOW: Final = 200_000
 """Up to this many clients ours and the floor run three times and the median counts, else once."""
 SPACE_A_CLIENT: Final = 8_000
 """Bytes of disk that the book and two nights of it take a client, rounded up."""
-EQUITY_TOLERANCE: Final = 1e-6
+EQUITY_TOLERANCE: Final = 0.005
+"""The rivals take what is owed from the balances, we from the contracts, which accrue later."""
 
 
 @dataclass(frozen=True)
