@@ -119,7 +119,10 @@ def texts(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.object_
     names = np.empty(len(coded.dictionary) + 1, dtype=object)
     names[:-1] = coded.dictionary.to_pylist()
     # the last, None, is what -1 finds
-    return names[np.asarray(coded.indices.fill_null(-1))]
+    out: np.ndarray[tuple[int], np.dtype[np.object_]] = names[
+        np.asarray(coded.indices.fill_null(-1))
+    ]
+    return out
 
 
 def session_codes(days: DateArray, sessions: DateArray, what: str) -> IntArray:

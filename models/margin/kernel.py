@@ -32,15 +32,15 @@ def worst_sums(
     rest = np.zeros(books, dtype=np.int64)
     result = np.empty(count, dtype=np.int64)
     lowest = np.empty(worst, dtype=np.int64)
+    least, most = np.int64(-one), np.int64(one)
     for b in range(books):
         for s in range(count):
             result[s] = 0
         for h in range(first[b], first[b + 1]):
             name, worth = symbol[h], value[h]
             for s in range(count):
-                move = np.int64(moves[name, s])
                 # nobody loses more than all, and no gain above all is counted
-                move = min(max(move, -one), one)
+                move = min(max(np.int64(moves[name, s]), least), most)
                 result[s] += move * worth
         held = 0
         for s in range(count):

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_contracts.canonical import sha256_hex
-from data_contracts.lake import create_lake, lake_info
+from data_contracts.lake import create_lake, lake_info, write_parquet
 from data_contracts.tables import TABLES
 from data_contracts.units import NULL, PROB_ONE, IntArray
 from features.asof import BookHistory
@@ -54,6 +56,19 @@ def make_book(out: Path, clients: int, seed: int, progress: Progress) -> None:
             shutil.rmtree(out / "truth", ignore_errors=True)
             progress(min(low + BLOCK, clients), clients)
         writer.finish()
+    compact(out)
+
+
+def compact(lake: Path) -> None:
+    """One file a table and bucket, as the keeper of a lake leaves it: blocks wrote one each."""
+    for name, spec in TABLES.items():
+        for folder in sorted((lake / name).glob("bucket=*")) if spec.bucketed else []:
+            parts = sorted(folder.glob("part-*.parquet"), key=lambda p: int(p.stem[5:]))
+            if len(parts) > 1:
+                whole = pa.concat_tables([pq.ParquetFile(p).read() for p in parts])
+                for path in parts:
+                    path.unlink()
+                write_parquet(folder / "part-0.parquet", whole)
 
 
 def nights_of(lake: Path) -> tuple[dt.date, dt.date]:
