@@ -23,6 +23,7 @@ DONE, FOUND, REFUSED, INTERRUPTED = 0, 1, 2, 130
 # Libraries that would report their use are told not to, whatever the environment says.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DO_NOT_TRACK"] = "true"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -106,12 +107,16 @@ def _add_serving_verbs(verbs: Any) -> None:
     text = "decide on every client as of a session"
     example = "gearline reprice out/demo --as-of 2022-11-30"
     add = _verb(verbs, "reprice", "serving.commands:run_reprice", text, example).add_argument
-    add("lake", type=Path, metavar="LAKE", help="the data folder")
+    add("lake", metavar="LAKE", help="the data folder, or s3://bucket/lake")
     add("--ledger", metavar="WHERE", help="postgresql://... or a file (default LAKE/ledger.sqlite)")
     add("--as-of", required=True, help="session, YYYY-MM-DD")
     add("--bundle", type=Path, help="bundle folder (default LAKE/bundle)")
     add("--policy", choices=("us", "cn"), help="policy pack (default: the lake's currency)")
     add("--dry-run", action="store_true", help="decide, write nothing")
+    add("--resume", action="store_true", help="only go on with a night that was broken off")
+    text = "embedded: the cores of this machine (default); ray: a Ray cluster, or a local one"
+    add("--engine", choices=("embedded", "ray"), default="embedded", help=text)
+    add("--address", metavar="HOST:PORT", help="of the Ray cluster (default: a local one)")
 
     text = "what a market move does to the book, and what is decided after it"
     example = "gearline stress out/demo --scenario extreme"

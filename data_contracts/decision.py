@@ -25,8 +25,12 @@ def decision_id(request_key: str, client_id: str, as_of: str) -> str:
     >>> decision_id("run", "c1", "2015-06-12")
     'b5cdfc0d-c271-8b11-b40e-9da195d4972c'
     """
-    named = "\x1f".join((request_key, client_id, as_of))
-    digest = bytearray(hashlib.sha256(named.encode()).digest()[:16])
+    return decision_id_of("\x1f".join((request_key, client_id, as_of)).encode())
+
+
+def decision_id_of(named: bytes) -> str:
+    """The same from the bytes that name a decision: key, client and session, 0x1f between."""
+    digest = bytearray(hashlib.sha256(named).digest()[:16])
     digest[6] = (digest[6] & 0x0F) | 0x80
     digest[8] = (digest[8] & 0x3F) | 0x80
     h = digest.hex()

@@ -7,6 +7,7 @@ the builder of the market snapshot.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.errors import InputError
-from data_contracts.lake import decimal_to_int, lake_info, read_table
+from data_contracts.lake import decimal_to_int, lake_info, latest_versions, read_table, visible_rows
 from data_contracts.units import NULL, BoolArray, FloatArray, IntArray
-from features.calendar import cut_offs
+from features.calendar import cut_off, cut_offs
 
 DateArray = npt.NDArray[np.datetime64]
 
@@ -147,8 +148,12 @@ def _codes(column: pa.ChunkedArray, names: list[str]) -> IntArray:
     return np.asarray(codes.fill_null(-1)).astype(np.int64)
 
 
-def load_panel(root: Path) -> PricePanel:
-    """Read the shared market tables of a lake into a panel."""
+def load_panel(root: Path, *, known_by: dt.date | None = None) -> PricePanel:
+    """Read the shared market tables of a lake into a panel.
+
+    ``known_by`` leaves out what was not known at that day's cut-off: prices that came or were
+    corrected later. A security that was listed later stays, without prices.
+    """
     info = lake_info(root)
     calendar = read_table(root, "sessions").sort_by("session")
     sessions = np.asarray(calendar["session"]).astype("datetime64[D]")
@@ -166,6 +171,8 @@ def load_panel(root: Path) -> PricePanel:
     shape = (len(sessions), len(symbols))
 
     bars = read_table(root, "bars")
+    if known_by is not None:
+        bars = _as_known(bars, cut_off(known_by, info.mic))
     row = np.searchsorted(sessions, np.asarray(bars["session"]).astype("datetime64[D]"))
     code = _codes(bars["symbol"], symbols)
     own = code >= 0
@@ -237,6 +244,16 @@ def load_panel(root: Path) -> PricePanel:
         turnover_amt=turnover,
         **_financing(root, symbols, sessions, info.mic),
     )
+
+
+def _as_known(bars: pa.Table, cut: np.datetime64) -> pa.Table:
+    """Of each bar the version that counted at a cut-off; nothing is sorted where all did."""
+    visible = visible_rows(bars, cut)
+    symbol = visible["symbol"].combine_chunks().dictionary_encode()
+    day = np.asarray(visible["session"].cast(pa.int32())).astype(np.int64)
+    key = day * len(symbol.dictionary) + np.asarray(symbol.indices).astype(np.int64)
+    once = len(np.unique(key)) == len(key)
+    return visible if once else latest_versions(visible, ("session", "symbol"))
 
 
 def _known_names(column: pa.ChunkedArray) -> list[str]:

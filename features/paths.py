@@ -31,8 +31,6 @@ from features.versions import (
 Int32Array = npt.NDArray[np.int32]
 
 BALANCE_COLUMNS: Final = ("cash_amt", "debt_amt", "accrued_amt")
-ACCOUNTS_AT_ONCE: Final = 64
-"""Accounts valued together while loading; bounds the memory of the expansion."""
 
 
 @dataclass(frozen=True)
@@ -273,19 +271,15 @@ def _value(
     end: IntArray,
     quantity: IntArray,
 ) -> IntArray:
+    # Here, so that a process that reads no lake loads no compiler.
+    from features.tallies.held import held_value
+
     sessions = len(panel.sessions) - base
-    value = np.zeros((sessions, accounts), dtype=np.int64)
     close = np.ascontiguousarray(np.where(panel.close[base:] == NULL, 0, panel.close[base:]).T)
     rows = np.flatnonzero(last)
     rows = rows[np.argsort(account[rows], kind="stable")]
-    edges = np.arange(0, accounts + ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE)
-    cuts = np.searchsorted(account[rows], edges)
-    for k in range(len(edges) - 1):
-        some = rows[cuts[k] : cuts[k + 1]]
-        width = min(ACCOUNTS_AT_ONCE, accounts - int(edges[k]))
-        session, row = expand(start[some] - base, np.minimum(end[some] - base, sessions - 1))
-        amount = quantity[some][row] * close[symbol[some][row], session]
-        block = np.zeros(width * sessions, dtype=np.int64)
-        np.add.at(block, (account[some][row] - edges[k]) * sessions + session, amount)
-        value[:, edges[k] : edges[k] + width] = block.reshape(width, sessions).T
-    return value
+    ends = np.minimum(end[rows] - base, sessions - 1)
+    blocks = held_value(
+        account[rows], symbol[rows], start[rows] - base, ends, quantity[rows], close, accounts
+    )
+    return np.ascontiguousarray(blocks.T)

@@ -115,8 +115,13 @@ def integers(column: pa.ChunkedArray) -> IntArray:
 
 def texts(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
     """A text column as an object array, ``None`` for null."""
-    out = np.empty(len(column), dtype=object)
-    out[:] = column.to_pylist()
+    coded = column.combine_chunks().dictionary_encode()
+    names = np.empty(len(coded.dictionary) + 1, dtype=object)
+    names[:-1] = coded.dictionary.to_pylist()
+    # the last, None, is what -1 finds
+    out: np.ndarray[tuple[int], np.dtype[np.object_]] = names[
+        np.asarray(coded.indices.fill_null(-1))
+    ]
     return out
 
 

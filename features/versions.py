@@ -62,14 +62,12 @@ def supersede(key: IntArray, known_at: IntArray, visible_at: IntArray) -> Versio
     np.int64(20)
     """
     superseded = np.full(len(key), NEVER, dtype=np.int64)
-    order = np.lexsort((known_at, key))  # stable, so equal known_at keep the order of arrival
-    ordered = key[order]
-    repeated = np.flatnonzero(ordered[1:] == ordered[:-1])
+    ordered = np.sort(key)  # of the keys alone: most tables repeat few or none
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(repeated):
-        many = np.zeros(len(order), dtype=bool)
-        many[repeated] = True
-        many[repeated + 1] = True
-        rows = order[many]
+        rows = np.flatnonzero(_among(key, repeated))
+        # stable, so equal known_at keep the order of arrival
+        rows = rows[np.lexsort((known_at[rows], key[rows]))]
         group = np.cumsum(np.r_[True, key[rows][1:] != key[rows][:-1]])
         instants, rank = np.unique(visible_at[rows], return_inverse=True)
         # From right to left the groups fall, so one running minimum starts afresh in each group.
@@ -79,6 +77,13 @@ def supersede(key: IntArray, known_at: IntArray, visible_at: IntArray) -> Versio
         later = smallest[has_later + 1] - group[has_later] * np.int64(len(instants))
         superseded[rows[has_later]] = instants[later]
     return Versions(visible_at, superseded)
+
+
+def _among(key: IntArray, some: IntArray) -> BoolArray:
+    """Which keys are among some, given ascending."""
+    place = np.minimum(np.searchsorted(some, key), len(some) - 1)
+    found: BoolArray = some[place] == key
+    return found
 
 
 def final_rows(key: IntArray, known_at: IntArray) -> IntArray:

@@ -94,10 +94,17 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
         help="decide: generated cases before the law (default 1000000); review: cases",
     )
     text = "clients (decide: 20000; features: 1 to 100 trades; truth, attainable: 300 a book;"
-    add("--clients", type=int, help=f"{text} frontier: 80000 a panel; stress: 1000000)")
+    add(
+        "--clients",
+        type=int,
+        help=f"{text} frontier: 80000 a panel; stress: 1000000; reprice: 50000)",
+    )
     add("--bags", type=int, default=8, help="serve: boosters of the usual stack (default 8)")
     add("--lake", type=Path, help="serve: a demo's folder (default out/demo)")
     text = "accuracy, features, frontier, serve: about how long it may take"
+    add("--slice", type=int, metavar="N", help="reprice: clients that each rival runs on, about")
+    add("--price", type=float, help="reprice: price of a machine-hour (default 0.10)")
+    add("--window-hours", type=float, metavar="H", help="reprice: a night's hours (default 4)")
     add("--minutes", type=float, help=text)
     text = "truth, attainable: generated markets (default 200)"
     add("--markets", type=int, default=200, help=text)
@@ -111,6 +118,7 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     add("--behaviour", type=float, help=text)
     add("--market", type=Path, metavar="DIR", help="frontier, structural: market folder")
     text = "frontier: folder of finished pieces; the same command goes on from it (out/frontier)"
+    text += "; reprice: folder for the book, which a later run finds (default: one that goes away)"
     add("--out", type=Path, help=text)
     text = "frontier: only this window (2015-04..07, 2016, 2017..2019); repeat for more"
     add("--window", action="append", metavar="NAME", help=text)

@@ -90,12 +90,25 @@ class CaseColumns:
     loosened: BoolArray
 
     def __len__(self) -> int:
-        return len(self.cases)
+        return self.book.n
+
+    def with_texts(self, **texts: object) -> CaseColumns:
+        """Columns that were made without cases, with what is else written from the cases.
+
+        ``texts`` are the cached properties below, by name; ``cases`` is then empty.
+        """
+        self.__dict__.update(texts)
+        return self
+
+    @cached_property
+    def client_ids(self) -> list[str]:
+        """Client of each row."""
+        return [c.client_id for c in self.cases]
 
     @cached_property
     def client_id(self) -> Texts:
         """Client of each row, as JSON."""
-        return Texts.of([c.client_id for c in self.cases])
+        return Texts.of(self.client_ids)
 
     @cached_property
     def account_id(self) -> Texts:

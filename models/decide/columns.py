@@ -143,7 +143,7 @@ def _group_terms(
     others_equity = np.maximum(invested + others.cash - others.owed, 0)
     equity_of_others = np.add.reduceat(others_equity, c.groups.first)
     behavioural = part(limits.structural, _tier_share(tier[rows], policy))
-    firm = _firm_limit(pool.debt, market, policy)
+    firm = firm_limit(pool.debt, market, policy)
     whole = np.minimum.reduce(
         [limits.statutory, limits.line, limits.concentration, behavioural, firm]
     )
@@ -154,7 +154,7 @@ def _group_terms(
     return out
 
 
-def _firm_limit(debt: IntArray, market: MarketSnapshot, policy: Policy) -> IntArray:
+def firm_limit(debt: IntArray, market: MarketSnapshot, policy: Policy) -> IntArray:
     """What the lender's capital and what is left of its quota allow, given the debt there is."""
     single = market.net_capital_amt * policy["single_client_capital_ratio"] // RATIO_ONE
     headroom = min(max(market.headroom_amt, 0), NO_LIMIT)
@@ -244,7 +244,7 @@ def decide_prepared(
         defaulted,
     )
 
-    firm = np.where(gate.outcome == DECLINE, 0, _firm_limit(c.book.debt, market, policy))
+    firm = np.where(gate.outcome == DECLINE, 0, firm_limit(c.book.debt, market, policy))
     pooled_loss = None if losses is None else losses.pooled
     cap = cap_waterfall(
         statutory=books.statutory,

@@ -53,6 +53,12 @@ class Form:
         """A 1e-6 ratio as a string of per cent with one place, rounded down."""
         self.steps.append((kernel.PERCENT, self._column(values), 0))
 
+    def ratio(self, values: IntArray) -> None:
+        """A 1e-6 ratio as a decimal string with six places."""
+        self.literal('"')
+        self.steps.append((kernel.RATIO, self._column(values), 0))
+        self.literal('"')
+
     def count(self, values: IntArray) -> None:
         """An integer as a string."""
         self.steps.append((kernel.COUNT, self._column(values), 0))

@@ -14,8 +14,8 @@ ByteArray = npt.NDArray[np.uint8]
 
 (
     LITERAL, INTEGER, AMOUNT, PERCENT, TEXT, CHOICE, HEX, UUID, LIST, UNLESS, SEPARATOR, RESTART,
-    COUNT,
-) = range(13)  # fmt: skip
+    COUNT, RATIO,
+) = range(14)  # fmt: skip
 """What a written form is made of; ``models.decide.written`` says what each writes."""
 LONGEST_NUMBER: Final = 24
 
@@ -135,6 +135,8 @@ def write_rows(
                 size = b[op] - a[op]
                 out[at : at + size] = literals[a[op] : b[op]]
                 at += size
+            elif what == RATIO:
+                at = _write_number(values[row, a[op]], 6, digit, out, at)
             elif what in (INTEGER, AMOUNT, PERCENT, COUNT):
                 value = values[row, a[op]]
                 if value == null:

@@ -118,7 +118,6 @@ def book_columns(
     InputError
         If a holding or a book is worth more than the amounts a decision can hold.
     """
-    called = [f"book {k}" for k in range(len(books))] if names is None else names
     index = market.index
     holding = [
         (k, index.get(p.symbol, -1), p.quantity_shares)
@@ -131,39 +130,75 @@ def book_columns(
             -1 if c.symbol is None else index.get(c.symbol, -1),
             0 if c.quantity_shares is None else c.quantity_shares,
             c.outstanding_amt,
+            c.accrued_amt,
             c.ratio_at_opening,
             c.opened_on.toordinal() - EPOCH_ORDINAL,
         )
         for k, b in enumerate(books)
         for c in b.contracts
     ]
-    h = np.array(holding, dtype=np.int64).reshape(-1, 3)
-    q = np.array(loans, dtype=np.int64).reshape(-1, 6)
-    cash = _ints([b.cash_amt for b in books])
+    return flat_columns(
+        _ints([b.cash_amt for b in books]),
+        np.array(holding, dtype=np.int64).reshape(-1, HOLDING_WIDTH),
+        np.array(loans, dtype=np.int64).reshape(-1, LOAN_WIDTH),
+        market,
+        names,
+    )
+
+
+HOLDING_WIDTH: Final = 3
+LOAN_WIDTH: Final = 7
+
+
+def flat_columns(
+    cash: IntArray,
+    holdings: IntArray,
+    loans: IntArray,
+    market: MarketSnapshot,
+    names: Sequence[str] | None = None,
+) -> BookColumns:
+    """The same from flat rows, sorted by book.
+
+    Parameters
+    ----------
+    cash : int64, shape (N,), minor units, below zero an overdraft
+    holdings : int64, shape (M, 3): book, position in the snapshot (-1 unknown), shares
+    loans : int64, shape (L, 7): book, position in the snapshot (-1 for none), shares financed,
+        outstanding, accrued, ratio at opening, day opened since 1970
+
+    Raises
+    ------
+    InputError
+        If a holding or a book is worth more than the amounts a decision can hold.
+    """
+    n = len(cash)
     overdraft = np.maximum(-cash, 0)
-    financed = _financed_and_held(h, q, max(len(market.symbols), 1))
+    financed = _financed_and_held(holdings, loans, max(len(market.symbols), 1))
+    owed = np.zeros((2, n), dtype=np.int64)
+    for place, column in enumerate((3, 4)):
+        np.add.at(owed[place], loans[:, 0], loans[:, column])
     made = BookColumns(
-        n=len(books),
+        n=n,
         cash=np.maximum(cash, 0),
         overdraft=overdraft,
-        debt=_ints([b.debt_amt for b in books]) + overdraft,
-        accrued=_ints([b.accrued_amt for b in books]),
-        holding_book=h[:, 0],
-        holding_symbol=h[:, 1],
-        holding_value=_value(h[:, 2], h[:, 1], market),
-        loan_book=q[:, 0],
-        loan_symbol=q[:, 1],
-        loan_outstanding=q[:, 3],
-        loan_ratio=q[:, 4],
-        loan_value=_value(financed, q[:, 1], market),
-        loan_opened=q[:, 5],
+        debt=owed[0] + overdraft,
+        accrued=owed[1],
+        holding_book=holdings[:, 0],
+        holding_symbol=holdings[:, 1],
+        holding_value=_value(holdings[:, 2], holdings[:, 1], market),
+        loan_book=loans[:, 0],
+        loan_symbol=loans[:, 1],
+        loan_outstanding=loans[:, 3],
+        loan_ratio=loans[:, 5],
+        loan_value=_value(financed, loans[:, 1], market),
+        loan_opened=loans[:, 6],
     )
     assets = made.per_book(made.holding_value, made.holding_book) + made.cash
     beyond = np.flatnonzero((assets > MAX_AMT) | (made.owed > MAX_AMT))
     if len(beyond):
-        raise InputError(
-            f"{called[int(beyond[0])]}: assets or debt exceed 90 billion; decide on it by hand"
-        )
+        k = int(beyond[0])
+        called = f"book {k}" if names is None else names[k]
+        raise InputError(f"{called}: assets or debt exceed 90 billion; decide on it by hand")
     return made
 
 

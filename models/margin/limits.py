@@ -19,8 +19,6 @@ from models.margin.book import BookColumns
 from models.margin.exact import over, part_up, up
 from models.policy import Policy
 
-CELLS_AT_ONCE: Final = 4_000_000
-
 
 @dataclass(frozen=True)
 class BookLimits:
@@ -75,29 +73,23 @@ def tail_loss(books: BookColumns, market: MarketSnapshot, tail_ratio: int) -> In
     known = np.flatnonzero(books.holding_symbol >= 0)
     if count == 0 or len(known) == 0:
         return out
-    worst = max(1, -(-count * tail_ratio // RATIO_ONE))
-    start = 0
-    while start < len(known):
-        stop = min(len(known), start + max(1, CELLS_AT_ONCE // count))
-        # a block ends at a book's last holding, so that no book is split
-        while (
-            stop < len(known)
-            and books.holding_book[known[stop]] == books.holding_book[known[stop - 1]]
-        ):
-            stop += 1
-        rows = known[start:stop]
-        book = books.holding_book[rows]
-        first = np.flatnonzero(np.r_[True, book[1:] != book[:-1]])
-        # nobody loses more than all, and no gain above all is counted: products stay inside int64
-        moves = np.clip(market.scenarios[:, books.holding_symbol[rows]], -RATIO_ONE, RATIO_ONE)
-        result = np.add.reduceat(moves * books.holding_value[rows], first, axis=1)
-        if worst < count:
-            result = np.partition(result, worst - 1, axis=0)[:worst]
-        # the sum of the tail may pass int64: whole units and the rest are summed apart
-        whole, rest = np.divmod(result, RATIO_ONE)
-        lost = up(-rest.sum(axis=0), RATIO_ONE) - whole.sum(axis=0)
-        out[book[first]] = up(np.maximum(lost, 0), worst)
-        start = stop
+    # a compiled loop, loaded by those who need it
+    from models.margin.kernel import worst_sums
+
+    worst = min(max(1, -(-count * tail_ratio // RATIO_ONE)), count)
+    book = books.holding_book[known]
+    first = np.flatnonzero(np.r_[True, book[1:] != book[:-1]])
+    whole, rest = worst_sums(
+        np.append(first, len(book)),
+        books.holding_symbol[known],
+        books.holding_value[known],
+        np.ascontiguousarray(market.scenarios.T),
+        worst,
+        RATIO_ONE,
+    )
+    # the sum of the tail may pass int64: whole units and the rest are summed apart
+    lost = up(-rest, RATIO_ONE) - whole
+    out[book[first]] = up(np.maximum(lost, 0), worst)
     return out
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import hashlib
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from data_contracts.errors import InputError
 from data_contracts.lake import lake_info
@@ -31,8 +34,13 @@ from serving.commands.places import (
     Stages,
     ledger_at,
 )
-from serving.ledger import Ledger, LedgerUnavailableError, named
+from serving.ledger import Ledger, LedgerUnavailableError, Location, named
 from serving.nightly import RunReport, reprice
+from serving.nightly.embedded import Embedded
+from serving.nightly.store import Store
+
+ACCOUNTS_A_WORKER: Final = 20_000
+"""So many accounts make a worker process worth its start."""
 
 
 @dataclass(frozen=True)
@@ -94,44 +102,45 @@ def decide_nights(
 
 def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``reprice``."""
-    root: Path = arguments.lake
+    store = Store(arguments.lake)
+    root = store.market()
     as_of = parse_day(arguments.as_of, "--as-of")
     pack = pack_of_lake(lake_info(root).currency, arguments.policy)
     bundle_folder: Path = arguments.bundle or root / BUNDLE_FOLDER
     bundle = Bundle.read(bundle_folder)
-    panel = load_panel(root)
+    panel = load_panel(root, known_by=as_of)
     # refuse a wrong day before long work, and never record another than the one that was asked for
     session = panel.sessions[panel.session_index(np.datetime64(as_of))]
     if session != np.datetime64(as_of):
         raise InputError(f"{as_of} is no session of the market; the last one before is {session}")
-    buckets = lake_info(root).buckets
-    histories = []
-    for bucket in range(buckets):
-        histories.append(BookHistory.load(root, panel, bucket))
-        stages("load", bucket + 1, buckets)
+    home, where = _ledger_of(store, arguments.ledger)
 
     def night(ledger: Ledger | None, bundle_path: str) -> RunReport:
-        return reprice(
-            root,
-            as_of,
-            histories=histories,
-            markets=MarketHistory(panel),
-            bundle=bundle,
-            bundle_path=bundle_path,
-            pack=pack,
-            ledger=ledger,
-            record=ledger_at(root, arguments.ledger),
-            progress=lambda done, total: stages("decide", done, total),
-        )
+        with engine_of(arguments, root) as engine:
+            return reprice(
+                store.where,
+                as_of,
+                markets=MarketHistory(panel),
+                bundle=bundle,
+                bundle_path=bundle_path,
+                bundle_folder=None if bundle_path else bundle_folder.resolve(),
+                pack=pack,
+                ledger=ledger,
+                record=where,
+                progress=stages,
+                engine=engine,
+                must_resume=arguments.resume,
+            )
 
     if arguments.dry_run:
         run = night(None, "")
         done = "computed, nothing written"
     else:
-        with _writing(root, arguments.ledger) as ledger:
-            run = night(ledger, _inside(root, bundle_folder, bundle))
-        where = named(ledger_at(root, arguments.ledger))
-        done = f"were in {where} already; nothing added" if run.repeated else f"sealed in {where}"
+        with _writing(home, str(where)) as ledger:
+            run = night(ledger, _inside(store, bundle_folder, bundle))
+        done = f"sealed in {named(where)}"
+        if run.repeated:
+            done = f"were in {named(where)} already; nothing added"
     document = {
         "run_id": run.run_id,
         "as_of": run.as_of.isoformat(),
@@ -140,9 +149,47 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
         "segments": [] if arguments.dry_run else [str(s) for s in run.segments],
         "dry_run": bool(arguments.dry_run),
         "repeated": run.repeated,
+        "resumed_buckets": run.resumed,
+        "held": run.held,
+        "cpu_seconds_by_stage": {k: round(v, 3) for k, v in run.seconds.items()},
+        "peak_rss_mb": run.peak_rss_mb,
     }
     text = f"run {run.run_id}: {run.decisions:,} decisions {done}; sha256 {run.decisions_sha256}"
+    if run.held:
+        text += f"\n{run.held:,} clients could not be decided on and keep their limit: held.parquet"
     return 0, document, text
+
+
+def _ledger_of(store: Store, given: str | None) -> tuple[Path, Location]:
+    """The ledger, and the folder for its key and checkpoints: never in object storage."""
+    if not store.remote:
+        return store.root, ledger_at(store.root, given)
+    if given is None:
+        raise InputError(
+            f"{store.named} is object storage, where no ledger can lie: name one with --ledger"
+            " FILE or --ledger postgresql://..."
+        )
+    where = ledger_at(Path(), given)
+    return (where.parent if isinstance(where, Path) else Path()), where
+
+
+def engine_of(arguments: argparse.Namespace, root: Path) -> Embedded | Any:
+    """The engine that was asked for; Ray is loaded only then."""
+    if arguments.address is not None and arguments.engine != "ray":
+        raise InputError("--address names a Ray cluster; add --engine ray")
+    cores = arguments.threads or os.cpu_count() or 1
+    if arguments.engine == "ray":
+        from serving.nightly.on_ray import OnRay
+
+        return OnRay(arguments.address, cores)
+    # starting a worker costs seconds; a small book is decided on before it is there
+    worth = max(1, _accounts(root) // ACCOUNTS_A_WORKER)
+    return Embedded(cores if arguments.threads else min(cores, worth))
+
+
+def _accounts(root: Path) -> int:
+    """Rows of the table of accounts, from the files' own statistics."""
+    return sum(pq.read_metadata(f).num_rows for f in (root / "accounts").rglob("*.parquet"))
 
 
 def pack_of_lake(currency: str, name: str | None) -> Pack:
@@ -162,11 +209,17 @@ def pack_of_lake(currency: str, name: str | None) -> Pack:
     return pack
 
 
-def _inside(root: Path, folder: Path, bundle: Bundle) -> str:
+def _inside(store: Store, folder: Path, bundle: Bundle) -> str:
     """The bundle's path relative to the lake; one from elsewhere is copied in under its hash."""
     try:
-        return str(folder.resolve().relative_to(root.resolve()))
+        return str(folder.resolve().relative_to(store.market().resolve()))
     except ValueError:
-        kept = root / KEPT_BUNDLES / bundle.sha256[:16]
-        bundle.write(kept)
-        return str(kept.relative_to(root))
+        kept = f"{KEPT_BUNDLES}/{bundle.sha256[:16]}"
+        if not store.remote:
+            bundle.write(store.root / kept)
+            return kept
+        with tempfile.TemporaryDirectory(prefix="gearline-bundle-") as name:
+            bundle.write(Path(name))
+            for path in sorted(p for p in Path(name).rglob("*") if p.is_file()):
+                store.put(f"{kept}/{path.relative_to(name)}", path.read_bytes())
+        return kept

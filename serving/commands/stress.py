@@ -16,7 +16,7 @@ from models.policy import Pack, Policy
 from serving.commands.nights import pack_of_lake
 from serving.commands.places import BUNDLE_FOLDER, LEDGER_FILE, Stages
 from serving.nightly import RunReport, reprice
-from serving.nightly.run import effective_date, firm_terms
+from serving.nightly.firm import effective_date, firm_terms
 
 
 def firm_and_policy(

@@ -1,53 +1,159 @@
-"""The last published decision of each client, as the next night's steps and hysteresis need it."""
+"""The last published decision of each client, as the next night's steps and hysteresis need it.
+
+A client stands in the segment of its bucket, or, where it could not be decided on, among the held
+ones beside it. One that came from another bucket, with its related group, is looked for in all.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from data_contracts.case import TIERS, Previous
+from data_contracts.case import TIERS
+from data_contracts.errors import InputError
 from data_contracts.lake import decimal_to_int
+from data_contracts.units import NULL, BoolArray, IntArray
 from features.panel import PricePanel
-from serving.nightly.segments import read_decisions
+from serving.nightly.columns import Before
+from serving.nightly.segments import DECISIONS_FILE, HELD_FILE
+from serving.nightly.store import Store
+
+COLUMNS: Final = (
+    "client_id", "max_debt_amt", "soft_cap_amt", "rate_bps", "tier", "candidate_tier",
+    "candidate_sessions", "month_change_bps", "quarter_changes",
+)  # fmt: skip
 
 
-def previous_decisions(
-    segments: list[Path], panel: PricePanel, last_as_of: dt.date, as_of: dt.date
-) -> dict[str, Previous]:
-    """Read the segments of the last run.
+@dataclass(frozen=True)
+class LastNight:
+    """The run that a night's steps refer to: its segments by bucket, and how far back it lies."""
 
-    Month and quarter budgets start again with the calendar month and quarter. A client that was in
-    tier D comes back as tier 7.
+    run_id: str
+    segments: tuple[str, ...]
+    sessions: int
+    same_month: bool
+    same_quarter: bool
+
+
+def last_night(
+    run: Mapping[str, Any] | None, panel: PricePanel, as_of: dt.date
+) -> LastNight | None:
+    """The last run as the next night needs it.
+
+    Month and quarter budgets start again with the calendar month and quarter.
     """
-    since = panel.session_index(np.datetime64(as_of)) - panel.session_index(
-        np.datetime64(last_as_of)
+    if run is None:
+        return None
+    day = dt.date.fromisoformat(run["as_of"])
+    since = panel.session_index(np.datetime64(as_of)) - panel.session_index(np.datetime64(day))
+    quarter, now = (day.year, (day.month - 1) // 3), (as_of.year, (as_of.month - 1) // 3)
+    return LastNight(
+        run_id=str(run["run_id"]),
+        segments=tuple(run["segments"]),
+        sessions=max(1, since),
+        same_month=(day.year, day.month) == (as_of.year, as_of.month),
+        same_quarter=quarter == now,
     )
-    same_month = (last_as_of.year, last_as_of.month) == (as_of.year, as_of.month)
-    same_quarter = (last_as_of.year, (last_as_of.month - 1) // 3) == (
-        as_of.year,
-        (as_of.month - 1) // 3,
-    )
-    out: dict[str, Previous] = {}
-    names = [
-        "client_id", "soft_cap_amt", "rate_bps", "tier", "candidate_tier", "candidate_sessions",
-        "month_change_bps", "quarter_changes",
-    ]  # fmt: skip
-    for path in segments:
-        table = read_decisions(path, names)
-        soft = decimal_to_int(table["soft_cap_amt"])
-        columns = [table[n].to_pylist() for n in names]
-        for k, client in enumerate(columns[0]):
-            tier = columns[3][k]
-            out[client] = Previous(
-                soft_cap_amt=int(soft[k]),
-                rate_bps=columns[2][k],
-                tier=TIERS[-1] if tier == "D" else int(tier),
-                candidate_tier=columns[4][k],
-                candidate_sessions=columns[5][k],
-                month_change_bps=columns[6][k] if same_month else 0,
-                quarter_changes=columns[7][k] if same_quarter else 0,
-                sessions_since=max(1, since),
-            )
-    return out
+
+
+def _read(store: Store, relative: str, columns: Sequence[str]) -> pa.Table:
+    data = store.get(relative)
+    if data is None:
+        raise InputError(f"segment {store.named}/{relative} is missing; restore it from a backup")
+    try:
+        return pq.read_table(io.BytesIO(data), columns=list(columns))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"segment {store.named}/{relative} is damaged: {error}; restore it from a backup"
+        ) from None
+
+
+def published(store: Store, relative: str) -> pa.Table:
+    """What a bucket's clients were told: one row each; ``waited`` is the sessions before that."""
+    table = _read(store, relative, COLUMNS)
+    tier = table["tier"].cast(pa.string())
+    code = pc.if_else(pc.equal(tier, "D"), str(TIERS[-1]), tier).cast(pa.int64())
+    table = table.set_column(table.column_names.index("tier"), "tier", code)
+    for name in ("candidate_tier", "candidate_sessions", "month_change_bps", "quarter_changes"):
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, table[name].cast(pa.int64()))
+    table = table.append_column("waited", pa.array(np.zeros(len(table), dtype=np.int64)))
+    held = relative.removesuffix(DECISIONS_FILE) + HELD_FILE
+    if store.get(held) is not None:
+        table = pa.concat_tables(
+            [table, _read(store, held, table.column_names)], promote_options="permissive"
+        )
+    return table.combine_chunks()
+
+
+def _places(table: pa.Table, client_ids: Sequence[str]) -> IntArray:
+    found = pc.index_in(pa.array(client_ids, pa.string()), value_set=table["client_id"])
+    return np.asarray(found.fill_null(-1)).astype(np.int64)
+
+
+def strangers(table: pa.Table, client_ids: Sequence[str]) -> list[str]:
+    """Clients that the table does not hold."""
+    return [client_ids[k] for k in np.flatnonzero(_places(table, client_ids) < 0).tolist()]
+
+
+def find_strangers(store: Store, last: LastNight, wanted: Sequence[str]) -> pa.Table | None:
+    """Rows of the last night of clients that are in another bucket now; None where there are none.
+
+    One column of every segment is read, and more only of segments that hold one of them.
+    """
+    if not wanted:
+        return None
+    names = pa.array(wanted, pa.string())
+    parts = []
+    for relative in last.segments:
+        held = store.get(relative.removesuffix(DECISIONS_FILE) + HELD_FILE) is not None
+        ids = _read(store, relative, ["client_id"])["client_id"]
+        if held or pc.any(pc.is_in(ids, value_set=names)).as_py():
+            table = published(store, relative)
+            parts.append(table.filter(pc.is_in(table["client_id"], value_set=names)))
+    return pa.concat_tables(parts).combine_chunks() if parts else None
+
+
+def before_of(
+    last: LastNight | None, table: pa.Table | None, client_ids: Sequence[str]
+) -> tuple[Before, IntArray]:
+    """The last published decision of each client, and its limit in minor units (``NULL``: none).
+
+    A client that was in tier D comes back as tier 7.
+    """
+    out = Before.nothing(len(client_ids))
+    limit = np.full(len(client_ids), NULL, dtype=np.int64)
+    if last is None or table is None or len(client_ids) == 0:
+        return out, limit
+    place = _places(table, client_ids)
+    here = np.flatnonzero(place >= 0)
+    at = place[here]
+
+    def column(name: str) -> IntArray:
+        values = table[name]
+        if pa.types.is_decimal(values.type):
+            return decimal_to_int(values)[at]
+        return np.asarray(values.cast(pa.int64()).fill_null(NULL)).astype(np.int64)[at]
+
+    limit[here] = column("max_debt_amt")
+    decided = column("rate_bps") != NULL  # a held client that never was decided on has no terms
+    here, at = here[decided], at[decided]
+    known: BoolArray = out.known
+    known[here] = True
+    for name in out.columns:
+        if name != "sessions_since":
+            out.columns[name][here] = column(name)
+    out.columns["sessions_since"][here] = last.sessions + column("waited")
+    if not last.same_month:
+        out.columns["month_change_bps"][here] = 0
+    if not last.same_quarter:
+        out.columns["quarter_changes"][here] = 0
+    return out, limit

@@ -4,50 +4,75 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.decision import DECISION_ENGINE_VERSION
 from data_contracts.errors import InputError
-from data_contracts.feature_frame import FeatureFrame
-from data_contracts.lake import decimal_to_int, read_table
 from data_contracts.snapshot import MarketSnapshot
-from data_contracts.units import RATIO_ONE, IntArray
+from data_contracts.units import NULL, IntArray
 from features.asof import BookHistory
-from features.book import BookAsOf
-from features.build import build_frame
-from features.panel import PricePanel
-from features.sets import feature_set
 from models.bundle import Bundle
-from models.calibration import tier_of_pd
-from models.decide import decide_columns
-from models.law.firm import quota_by_law
-from models.margin.book import book_columns
-from models.margin.limits import book_limits
 from models.margin.security import FirmTerms, MarketHistory
 from models.policy import Pack, Policy
-from models.price.rate import loss_given_default, risk_components
 from serving.ledger import Ledger, Location
-from serving.nightly.cases import books, nightly_cases
 from serving.nightly.crowding import with_crowding
-from serving.nightly.previous import previous_decisions
+from serving.nightly.embedded import Embedded
+from serving.nightly.firm import date_of, effective_date, firm_terms, funding_bps, tier_shifts
+from serving.nightly.previous import find_strangers, last_night
 from serving.nightly.record import check_same, recorded, sealed_digests
-from serving.nightly.segments import DECISIONS_FILE, segment_table, write_segment
+from serving.nightly.segments import DECISIONS_FILE
+from serving.nightly.store import Store
+from serving.nightly.tasks import (
+    FIRST_FOLDER,
+    MARKET_FOLDER,
+    FirstAnswer,
+    Inputs,
+    SecondAnswer,
+    Work,
+    first_of,
+    first_task,
+    second_of,
+    second_task,
+)
 
 RUNS_FOLDER: Final = "runs"
-Progress = Callable[[int, int], None]
+UNSHIFTED: Final = "market"
+"""The snapshot that the first pass works on, below its own folder."""
+Progress = Callable[[str, int, int], None]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Engine(Protocol):
+    """Hands tasks out and gives their answers back in order."""
+
+    workers: int
+
+    def map(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+        """The answers in order of the tasks."""
 
 
 @dataclass(frozen=True)
 class RunReport:
     """What a night did. ``decisions_sha256`` is over all decision hashes in bucket and row order.
 
-    ``repeated`` says that the night was on record already and nothing was added.
+    Attributes
+    ----------
+    repeated : the night was on record already and nothing was added
+    resumed : buckets that were sealed before, by a run that was broken off
+    held : clients that could not be decided on and keep their limit
+    seconds : processor seconds by stage, summed over the workers
+    peak_rss_mb : the most memory that one worker took
     """
 
     run_id: str
@@ -57,103 +82,10 @@ class RunReport:
     segments: tuple[Path, ...]
     market_sha256: str
     repeated: bool = False
-
-
-def date_of(session: np.datetime64) -> dt.date:
-    """A session of the panel as a date."""
-    day: dt.date = session.astype("datetime64[D]").item()
-    return day
-
-
-def effective_date(panel: PricePanel, t: int) -> dt.date:
-    """The session after row t; past the calendar's end, the next weekday."""
-    if t + 1 < len(panel.sessions):
-        return date_of(panel.sessions[t + 1])
-    day = date_of(panel.sessions[t]) + dt.timedelta(days=1)
-    while day.weekday() > 4:
-        day += dt.timedelta(days=1)
-    return day
-
-
-def firm_terms(root: Path, as_of: dt.date, policy: Policy) -> FirmTerms:
-    """Capital, headroom and utilisation: the lake's last ``firm_state`` at or before a day.
-
-    The quota counts no further than the law lets the firm's capital carry it.
-    """
-    table = read_table(root, "firm_state")
-    table = table.filter(pc.less_equal(table["session"], as_of)).sort_by("session")
-    if table.num_rows == 0:
-        raise InputError(
-            f"{root}: firm_state has no row at or before {as_of};"
-            " add the lender's capital and quota"
-        )
-    last = table.slice(table.num_rows - 1)
-    capital, quota, drawn = (
-        int(decimal_to_int(last[n])[0]) for n in ("net_capital_amt", "quota_amt", "drawn_amt")
-    )
-    quota = quota_by_law(quota, capital, policy)
-    used = drawn * RATIO_ONE // quota if quota > 0 else RATIO_ONE
-    return FirmTerms(capital, max(quota - drawn, 0), min(used, RATIO_ONE))
-
-
-def funding_bps(root: Path, as_of: dt.date) -> int | None:
-    """The curve's shortest tenor of at least 30 days, last known at a day; None without one."""
-    if not (root / "rates").is_dir():
-        return None
-    table = read_table(root, "rates", columns=["session", "tenor_days", "rate_bps"])
-    table = table.filter(
-        pc.and_(pc.less_equal(table["session"], as_of), pc.greater_equal(table["tenor_days"], 30))
-    )
-    if table.num_rows == 0:
-        return None
-    ordered = table.sort_by([("session", "descending"), ("tenor_days", "ascending")])
-    return int(ordered["rate_bps"][0].as_py())
-
-
-@dataclass(frozen=True)
-class _FirstPass:
-    views: list[BookAsOf]
-    frames: list[FeatureFrame]
-    tiers: list[IntArray]
-    shifts: tuple[int, ...]
-
-
-def _tier_shifts(tiers: IntArray, risk_bps: IntArray) -> tuple[int, ...]:
-    """One shift per tier so that the mean risk charge with it never falls along the tiers."""
-    shifts, highest, last = [], 0, 0
-    for tier in range(1, 8):
-        here = risk_bps[tiers == tier]
-        mean = int(here.sum()) // len(here) if len(here) else highest
-        last = max(last, highest - mean)
-        shifts.append(last)
-        highest = max(highest, mean + last)
-    return tuple(shifts)
-
-
-def _first_pass(
-    histories: Sequence[BookHistory],
-    as_of: dt.date,
-    bundle: Bundle,
-    policy: Policy,
-    market: MarketSnapshot,
-) -> _FirstPass:
-    chosen = feature_set(str(bundle.features["feature_set"]))
-    views, frames, tiers, risks = [], [], [], []
-    for history in histories:
-        view = history.as_of(as_of)
-        frame = build_frame(view, chosen)
-        pd = bundle.calibration.of_score(bundle.head.score(frame.values))[0]
-        tier = tier_of_pd(pd, bundle.tier_edges)
-        limits = book_limits(book_columns(books(view), market), market, policy)
-        expected, capital = risk_components(
-            pd, loss_given_default(limits.portfolio_gap, policy), policy
-        )
-        views.append(view)
-        frames.append(frame)
-        tiers.append(tier)
-        risks.append(expected + capital)
-    shifts = _tier_shifts(np.concatenate(tiers), np.concatenate(risks))
-    return _FirstPass(views, frames, tiers, shifts)
+    resumed: int = 0
+    held: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_rss_mb: int = 0
 
 
 def run_name(as_of: dt.date, bundle: Bundle, pack: Pack) -> str:
@@ -162,131 +94,332 @@ def run_name(as_of: dt.date, bundle: Bundle, pack: Pack) -> str:
 
 
 def _report(
-    root: Path, started: dict[str, Any], finished: dict[str, Any], *, repeated: bool
+    where: str, started: dict[str, Any], finished: dict[str, Any], **more: Any
 ) -> RunReport:
+    # in object storage the segments are named from the lake's own address
+    base = Path() if "://" in where else Path(where)
     return RunReport(
         run_id=finished["run_id"],
         as_of=dt.date.fromisoformat(finished["as_of"]),
         decisions=finished["decisions"],
         decisions_sha256=finished["decisions_sha256"],
-        segments=tuple(root / s for s in finished["segments"]),
+        segments=tuple(base / s for s in finished["segments"]),
         market_sha256=started["market"],
-        repeated=repeated,
+        held=finished.get("held", 0),
+        **more,
     )
 
 
-def reprice(
+@dataclass
+class _Spent:
+    """Processor seconds by stage and the largest worker, over both passes."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_rss_mb: int = 0
+
+    def add(self, answer: FirstAnswer | SecondAnswer) -> None:
+        for stage, spent in answer.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+        self.peak_rss_mb = max(self.peak_rss_mb, answer.peak_rss_mb)
+
+
+@dataclass
+class _Terms:
+    """The sums of the first pass over the whole book."""
+
+    risk_bps: IntArray = field(default_factory=lambda: np.zeros(7, dtype=np.int64))
+    clients: IntArray = field(default_factory=lambda: np.zeros(7, dtype=np.int64))
+    sale_shares: IntArray | None = None
+    hashes: list[IntArray] = field(default_factory=list)
+    strangers: dict[int, list[str]] = field(default_factory=dict)
+
+    def add(self, answer: FirstAnswer) -> None:
+        self.risk_bps += answer.risk_bps
+        self.clients += answer.clients
+        sale = answer.sale_shares
+        self.sale_shares = sale if self.sale_shares is None else self.sale_shares + sale
+        self.hashes.append(answer.clients_sha64)
+        self.strangers[answer.bucket] = answer.strangers
+
+    def check_once(self) -> None:
+        """One decision a client: none may be in two buckets."""
+        found, count = np.unique(np.concatenate(self.hashes), return_counts=True)
+        if len(found) and int(count.max()) > 1:
+            raise InputError(
+                f"{int((count > 1).sum())} clients have open accounts in more than one bucket; a"
+                " client is decided on once: move all rows of each into the bucket of its group"
+            )
+
+
+@contextmanager
+def _scratch(where: str, dry_run: bool) -> Iterator[str]:
+    """Where the first pass leaves its rows: the lake, or a folder of a dry run's own."""
+    if not dry_run:
+        yield where
+        return
+    with tempfile.TemporaryDirectory(prefix="gearline-dry-run-") as folder:
+        yield folder
+
+
+def _snapshot(
+    markets: MarketHistory,
+    t: int,
+    policy: Policy,
     root: Path,
+    firm: FirmTerms,
+    sale: IntArray | None,
+) -> MarketSnapshot:
+    """The market of the session; ``sale`` counts only where volumes are known to sell against."""
+    day = date_of(markets.panel.sessions[t])
+    volumes = bool((markets.panel.volume_shares[: t + 1] != NULL).any())
+    shares = sale.astype(np.float64) if sale is not None and volumes else None
+    made = markets.snapshot(t, policy, firm, funding_bps(root, day), sale_shares=shares)
+    return with_crowding(made, root, policy)
+
+
+def reprice(
+    lake: Path | str,
     as_of: dt.date,
     *,
-    histories: Sequence[BookHistory],
     markets: MarketHistory,
     bundle: Bundle,
     bundle_path: str,
     pack: Pack,
     ledger: Ledger | None,
+    histories: Sequence[BookHistory] | None = None,
     record: Location | None = None,
     progress: Progress | None = None,
+    engine: Engine | None = None,
+    bundle_folder: Path | None = None,
+    must_resume: bool = False,
 ) -> RunReport:
     """Decide on every client of the lake as of a session.
 
     Parameters
     ----------
-    histories : the lake's buckets, in order
+    lake : the folder, or an address such as ``s3://bucket/lake``
+    markets : the prices known at the session's cut-off
     bundle_path : where the bundle lies, relative to the lake, for replay
     ledger : None computes everything and writes nothing (a dry run)
+    histories : the lake's buckets, in order, where they are in memory already; else each is read
+        when its turn comes, so that memory is that of the buckets being worked on
     record : the ledger that a dry run takes the previous decisions from
+    engine : None works in this process
+    bundle_folder : where workers read the bundle, if it lies outside the lake
+    must_resume : refuse to begin a night; only go on with one
 
     Notes
     -----
     A night that is already recorded is not decided again. One that was broken off goes on after its
-    last sealed bucket.
+    last sealed bucket, and from what its first pass left.
 
     Raises
     ------
     InputError
         If the session, the pack's dates or the inputs do not fit together.
     """
-    panel = markets.panel
+    store, panel = Store(lake), markets.panel
+    root = store.market()
     t = panel.session_index(np.datetime64(as_of))
     session = date_of(panel.sessions[t])
     policy = pack.on(effective_date(panel, t))
     run_id = run_name(session, bundle, pack)
+    place = f"{RUNS_FOLDER}/{run_id}"
     known = recorded(record if ledger is None else ledger.where, run_id, session)
     if ledger is not None and known.started is not None and known.finished is not None:
-        return _report(root, known.started, known.finished, repeated=True)
-    firm, funding = firm_terms(root, session, policy), funding_bps(root, session)
-    unshifted = with_crowding(markets.snapshot(t, policy, firm, funding), root, policy)
-    first = _first_pass(histories, session, bundle, policy, unshifted)
-    firm = FirmTerms(firm.net_capital_amt, firm.headroom_amt, firm.utilisation, first.shifts)
-    market = with_crowding(markets.snapshot(t, policy, firm, funding), root, policy)
-
-    folder = root / RUNS_FOLDER / run_id
-    previous = {}
-    if known.last is not None:
-        files = [root / f for f in known.last["segments"]]
-        last_day = dt.date.fromisoformat(known.last["as_of"])
-        previous = previous_decisions(files, panel, last_day, session)
-    if ledger is not None:
-        started = {
-            "run_id": run_id,
-            "as_of": session.isoformat(),
-            "effective_on": policy.effective_on.isoformat(),
-            "engine_version": DECISION_ENGINE_VERSION,
-            "bundle": bundle.sha256,
-            "bundle_path": known.started["bundle_path"] if known.started else bundle_path,
-            "policy": pack.name,
-            "policy_sha256": policy.sha256,
-            "feature_set": bundle.feature_set_sha256,
-            "market": market.sha256,
-            "previous_run": None if known.last is None else known.last["run_id"],
-        }
-        check_same(known.started, started)
-        ledger.append(
-            [{"kind": "run_started", "body": started}], idempotency_keys=[f"started/{run_id}"]
+        store.remove(f"{place}/{FIRST_FOLDER}")
+        return _report(store.where, known.started, known.finished, repeated=True)
+    if must_resume and known.started is None and not store.listing(f"{place}/{FIRST_FOLDER}"):
+        raise InputError(f"run {run_id} has not begun; leave --resume out to begin it")
+    buckets = range(store.info().buckets if histories is None else len(histories))
+    firm = firm_terms(root, session, policy)
+    spent = _Spent()
+    with _scratch(store.where, ledger is None) as scratch:
+        unshifted = _snapshot(markets, t, policy, root, firm, None)
+        last = last_night(known.last, panel, session)
+        work = Work(
+            where=store.where,
+            place=place,
+            scratch=scratch,
+            run_id=run_id,
+            as_of=session,
+            bundle=str(bundle_folder) if bundle_folder is not None else bundle_path,
+            bundle_sha256=bundle.sha256,
+            policy=policy,
+            market=f"{place}/{FIRST_FOLDER}/{UNSHIFTED}",
+            market_sha256=unshifted.sha256,
+            last=last,
+            write=ledger is not None,
         )
-        # after the entry, so that a changed market never overwrites the one that was decided on
-        market.write(folder / "market")
-    digest, total, segments = hashlib.sha256(), 0, []
-    for bucket, (view, frame, tiers) in enumerate(
-        zip(first.views, first.frames, first.tiers, strict=True)
-    ):
-        relative = f"{RUNS_FOLDER}/{run_id}/bucket={bucket:03d}/{DECISIONS_FILE}"
-        sealed = None if ledger is None else ledger.position_of(f"segment/{run_id}/{bucket}")
-        if ledger is not None and sealed is not None:
-            digests = sealed_digests(ledger, sealed, root / relative)
-        else:
-            cases = nightly_cases(
-                view, run_id=run_id, currency=panel.currency, own_tier=tiers, previous=previous
+        run = engine or Embedded(1)
+        inside = isinstance(run, Embedded) and run.workers == 1
+        load = _loader(store, markets, histories)
+        if not inside:
+            _put_market(Store(scratch), work.market, unshifted)
+        one = partial(_first_here, Inputs(panel, bundle, unshifted, load)) if inside else first_task
+        terms = _Terms()
+        for done, answer in enumerate(run.map(one, [(work, b) for b in buckets])):
+            terms.add(answer)
+            spent.add(answer)
+            if progress:
+                progress("first pass", done + 1, len(buckets))
+        terms.check_once()
+        shifts = tier_shifts(terms.risk_bps, terms.clients)
+        firm = replace(firm, tier_shift_bps=shifts)
+        market = _snapshot(markets, t, policy, root, firm, terms.sale_shares)
+        if ledger is not None:
+            started = {
+                "run_id": run_id,
+                "as_of": session.isoformat(),
+                "effective_on": policy.effective_on.isoformat(),
+                "engine_version": DECISION_ENGINE_VERSION,
+                "bundle": bundle.sha256,
+                "bundle_path": known.started["bundle_path"] if known.started else bundle_path,
+                "policy": pack.name,
+                "policy_sha256": policy.sha256,
+                "feature_set": bundle.feature_set_sha256,
+                "market": market.sha256,
+                "previous_run": None if known.last is None else known.last["run_id"],
+            }
+            check_same(known.started, started)
+            ledger.append(
+                [{"kind": "run_started", "body": started}], idempotency_keys=[f"started/{run_id}"]
             )
-            made = decide_columns(cases, frame, bundle, policy, market)
-            if ledger is None:
-                digests = segment_table(made)["decision_sha256"].to_pylist()
-            else:
-                written = write_segment((root / relative).parent, made)
-                digests = written["decision_sha256"].to_pylist()
-                ledger.seal_segment(
-                    run_id=run_id,
-                    bucket=bucket,
-                    file=relative,
-                    decisions_sha256=digests,
-                    base_dir=root,
-                )
-        for d in digests:
-            digest.update(d)
-        total += len(digests)
-        segments.append(relative)
-        if progress:
-            progress(bucket + 1, len(histories))
-    finished = {
-        "run_id": run_id,
-        "as_of": session.isoformat(),
-        "decisions": total,
-        "decisions_sha256": digest.hexdigest(),
-        "segments": segments,
-    }
+            # after the entry: a changed market never overwrites the one that was decided on
+            _put_market(store, f"{place}/{MARKET_FOLDER}", market)
+        elif not inside:
+            _put_market(Store(scratch), f"{place}/{MARKET_FOLDER}", market)
+        work = replace(work, market=f"{place}/{MARKET_FOLDER}", market_sha256=market.sha256)
+        wanted = [c for ids in terms.strangers.values() for c in ids]
+        extra = None if last is None else find_strangers(store, last, wanted)
+        two = partial(_second_here, Inputs(panel, bundle, market, load)) if inside else second_task
+        counted = int(terms.clients.sum())
+        finished, resumed = _decide(
+            store, work, buckets, ledger, run, two,
+            _by_bucket(terms.strangers, extra), counted, spent, progress,
+        )  # fmt: skip
     if ledger is not None:
         ledger.append(
             [{"kind": "run_finished", "body": finished}], idempotency_keys=[f"finished/{run_id}"]
         )
-    return _report(root, {"market": market.sha256}, finished, repeated=False)
+        store.remove(f"{place}/{FIRST_FOLDER}")
+    return _report(
+        store.where, {"market": market.sha256}, finished, resumed=resumed,
+        seconds=spent.seconds, peak_rss_mb=spent.peak_rss_mb,
+    )  # fmt: skip
+
+
+def _first_here(inputs: Inputs, task: tuple[Work, int]) -> FirstAnswer:
+    return first_of(task[0], inputs, task[1])
+
+
+def _second_here(inputs: Inputs, task: tuple[Work, int, pa.Table | None]) -> SecondAnswer:
+    return second_of(task[0], inputs, task[1], task[2])
+
+
+def _loader(
+    store: Store, markets: MarketHistory, histories: Sequence[BookHistory] | None
+) -> Callable[[int], BookHistory]:
+    def load(bucket: int) -> BookHistory:
+        if histories is not None:
+            return histories[bucket]
+        with store.bucket(bucket) as folder:
+            return BookHistory.load(folder, markets.panel, bucket)
+
+    return load
+
+
+def _put_market(store: Store, place: str, market: MarketSnapshot) -> None:
+    """Write a snapshot; ``market.json`` last, so that a half-written one is none."""
+    if not store.remote:
+        market.write(store.root / place)
+        return
+    for name, data in market.files.items():
+        store.put(f"{place}/{name}", data)
+    store.put(f"{place}/market.json", market.manifest)
+
+
+def _by_bucket(strangers: dict[int, list[str]], found: pa.Table | None) -> dict[int, pa.Table]:
+    """What was found of clients from other buckets, for the buckets that they are in now."""
+    out = {}
+    for bucket, ids in strangers.items():
+        if found is not None and ids:
+            mine = pc.is_in(found["client_id"], value_set=pa.array(ids, pa.string()))
+            out[bucket] = found.filter(mine)
+    return out
+
+
+def _decide(
+    store: Store,
+    work: Work,
+    buckets: range,
+    ledger: Ledger | None,
+    engine: Engine,
+    second: Callable[[tuple[Work, int, pa.Table | None]], SecondAnswer],
+    extra: dict[int, pa.Table],
+    clients: int,
+    spent: _Spent,
+    progress: Progress | None,
+) -> tuple[dict[str, Any], int]:
+    """The second pass: what is not sealed yet is decided and sealed, in order of the buckets."""
+    files = [f"{work.place}/bucket={b:03d}/{DECISIONS_FILE}" for b in buckets]
+    sealed = {}
+    if ledger is not None:
+        found = {b: ledger.position_of(f"segment/{work.run_id}/{b}") for b in buckets}
+        sealed = {b: position for b, position in found.items() if position is not None}
+    tasks = [(work, b, extra.get(b)) for b in buckets if b not in sealed]
+    answers = engine.map(second, tasks)
+    digest, total, held = hashlib.sha256(), 0, 0
+    for bucket in buckets:
+        if ledger is not None and bucket in sealed:
+            with store.base_with(files[bucket]) as base:
+                digests = sealed_digests(ledger, sealed[bucket], base / files[bucket])
+            held += held_of(ledger, work.run_id, bucket)
+        else:
+            answer = next(answers)
+            digests = answer.digests
+            held += len(answer.held)
+            spent.add(answer)
+            if ledger is not None:
+                _seal(store, work, ledger, answer, files[bucket])
+        for d in digests:
+            digest.update(d)
+        total += len(digests)
+        if progress:
+            progress("decide", total, clients)
+    finished: dict[str, Any] = {
+        "run_id": work.run_id,
+        "as_of": work.as_of.isoformat(),
+        "decisions": total,
+        "decisions_sha256": digest.hexdigest(),
+        "segments": files,
+    }
+    if held:
+        finished["held"] = held
+    return finished, len(sealed)
+
+
+def _seal(store: Store, work: Work, ledger: Ledger, answer: SecondAnswer, file: str) -> None:
+    if answer.held:
+        # before the segment: a bucket that is sealed has its held clients on record
+        body = {"run_id": work.run_id, "bucket": answer.bucket, "clients": answer.held}
+        key = f"held/{work.run_id}/{answer.bucket}"
+        ledger.append([{"kind": "run_held", "body": body}], idempotency_keys=[key])
+    with store.base_with(file) as base:
+        ledger.seal_segment(
+            run_id=work.run_id,
+            bucket=answer.bucket,
+            file=file,
+            decisions_sha256=answer.digests,
+            base_dir=base,
+        )
+
+
+def held_of(ledger: Ledger, run_id: str, bucket: int) -> int:
+    """How many clients of a sealed bucket are on record as held."""
+    position = ledger.position_of(f"held/{run_id}/{bucket}")
+    if position is None:
+        return 0
+    [entry] = ledger.entries(position, position + 1)
+    clients = entry.body["clients"]
+    return len(clients) if isinstance(clients, list) else 0

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.case import Case, case_from_json
-from data_contracts.decision import OUTCOMES, decision_id
+from data_contracts.decision import OUTCOMES, decision_id_of
 from data_contracts.errors import InputError
 from data_contracts.lake import decimal_array, write_atomically
 from data_contracts.units import NULL, IntArray
@@ -29,6 +29,8 @@ from models.margin.limits import NO_LIMIT
 
 DECISIONS_FILE: Final = "decisions.parquet"
 INPUTS_FILE: Final = "inputs.parquet"
+HELD_FILE: Final = "held.parquet"
+"""Clients that could not be decided on; only where a bucket has any."""
 TIER_NAMES: Final = ("1", "2", "3", "4", "5", "6", "7", "D")
 
 
@@ -49,8 +51,8 @@ def _integers(values: IntArray) -> pa.Array:
 
 def segment_table(d: DecisionColumns) -> pa.Table:
     """The decisions as a table, one row a client, in row order."""
-    n, as_of = len(d), d.market.session.isoformat()
-    ids = [decision_id(c.request.key, c.client_id, as_of) for c in d.cases]
+    n = len(d)
+    ids = [decision_id_of(name) for name in d.columns.names]
     names, positions, offsets = reason_codes(d)
     codes = pa.DictionaryArray.from_arrays(pa.array(positions.astype(np.int16)), pa.array(names))
     reasons = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), codes)
@@ -65,7 +67,7 @@ def segment_table(d: DecisionColumns) -> pa.Table:
     limits = np.where(d.cap.limits >= NO_LIMIT, NULL, d.cap.limits)
     columns: dict[str, pa.Array] = {
         "decision_id": pa.array(ids, pa.string()),
-        "client_id": pa.array([c.client_id for c in d.cases], pa.string()),
+        "client_id": pa.array(d.columns.client_ids, pa.string()),
         "as_of": pa.array([d.market.session] * n, pa.date32()),
         "effective_on": pa.array([d.policy.effective_on] * n, pa.date32()),
         "outcome": _names(OUTCOMES, d.outcome),
@@ -98,7 +100,7 @@ def inputs_table(d: DecisionColumns) -> pa.Table:
     """Each decision's case, as JSON, and quantised features."""
     return pa.table(
         {
-            "client_id": pa.array([c.client_id for c in d.cases], pa.string()),
+            "client_id": pa.array(d.columns.client_ids, pa.string()),
             "case": pa.array(
                 d.columns.documents,
                 pa.binary(),
@@ -108,13 +110,25 @@ def inputs_table(d: DecisionColumns) -> pa.Table:
     )
 
 
-def write_segment(folder: Path, d: DecisionColumns) -> pa.Table:
-    """Write both files of a segment; returns the decisions table."""
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as a Parquet file with fixed settings: equal tables give equal bytes."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", compression_level=1)
+    return sink.getvalue()
+
+
+def segment_files(d: DecisionColumns) -> tuple[dict[str, bytes], pa.Table]:
+    """The files of a segment by name, the decisions last, and the decisions as a table."""
     table = segment_table(d)
-    for name, content in ((INPUTS_FILE, inputs_table(d)), (DECISIONS_FILE, table)):
-        sink = io.BytesIO()
-        pq.write_table(content, sink, compression="zstd", compression_level=1)
-        write_atomically(folder / name, sink.getvalue())
+    files = {INPUTS_FILE: parquet_bytes(inputs_table(d)), DECISIONS_FILE: parquet_bytes(table)}
+    return files, table
+
+
+def write_segment(folder: Path, d: DecisionColumns) -> pa.Table:
+    """Write both files of a segment into a folder; returns the decisions table."""
+    files, table = segment_files(d)
+    for name, data in files.items():
+        write_atomically(folder / name, data)
     return table
 
 

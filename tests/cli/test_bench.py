@@ -71,6 +71,16 @@ def test_the_benchmark_of_the_truth_prints_what_is_documented(cli, undocumented)
     assert undocumented("bench truth", ran.document) == []
 
 
+@pytest.mark.long
+def test_a_night_is_timed_beside_rivals_that_see_the_same_equity(cli, undocumented, tmp_path):
+    ran = cli("bench", "reprice", "--clients", 1000, "--slice", 500, "--out", tmp_path, "--json")
+    assert ran.code == 0, ran.err
+    d = ran.document
+    assert undocumented("bench reprice", d) == []
+    assert (d["rivals_agree"], d["one_decision_a_client"]) == (True, True)
+    assert all(d[f"ratio_to_{n}"] > 0 for n in ("usual", "pred_contrib", "duckdb", "floor"))
+
+
 def test_the_benchmark_of_the_queue_prints_what_is_documented(cli, undocumented):
     ran = cli("bench", "review", "--cases", 1_000, "--json")
     assert ran.code in (0, 1)

@@ -16,6 +16,7 @@ import duckdb
 import pytest
 
 import gearline
+from data_contracts.units import NULL
 from features.asof import BookHistory
 from features.panel import PricePanel
 
@@ -86,12 +87,13 @@ def record(two_nights: Nights, tmp_path: Path) -> Path:
 def clients_loaded_once() -> Iterator[None]:
     """Spare copies of the demo the loading of one and the same clients, in this process alone."""
     real = BookHistory.load
-    loaded: dict[int, BookHistory] = {}
+    loaded: dict[tuple[int, int], BookHistory] = {}
 
     def load(root: Path, panel: PricePanel, bucket: int) -> BookHistory:
-        if bucket not in loaded:
-            loaded[bucket] = real(root, panel, bucket)
-        return loaded[bucket]
+        known = bucket, int((panel.close != NULL).sum())  # prices end with the day's cut-off
+        if known not in loaded:
+            loaded[known] = real(root, panel, bucket)
+        return loaded[known]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BookHistory, "load", staticmethod(load))

@@ -76,7 +76,7 @@ def _without_opening_day(books: Any, policy: Any) -> Any:
     return books.loan_ratio
 
 
-_waterfall, _available, _firm = cap.cap_waterfall, china.available_margin, columns._firm_limit
+_waterfall, _available, _firm = cap.cap_waterfall, china.available_margin, columns.firm_limit
 _book_limits = limits.book_limits
 
 
@@ -201,7 +201,7 @@ FAULTS: Final = (
         "capital and quota ignored",
         "cn",
         ("2015-06-30", "2012-10-16"),
-        ((columns, "_firm_limit", _quota_ignored),),
+        ((columns, "firm_limit", _quota_ignored),),
     ),
     Fault(
         "securities that may not be margined are",

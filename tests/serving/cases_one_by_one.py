@@ -1,4 +1,4 @@
-"""From what was known at a cut-off to the cases that ``decide`` reads."""
+"""The cases of a night made one object a client: what the written ones are held against."""
 
 from __future__ import annotations
 

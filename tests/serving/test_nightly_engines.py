@@ -1,0 +1,390 @@
+"""Embedded, Ray and object storage: one night, row for row; killed at any time, nothing lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+import gearline
+from data_contracts.lake import lake_info
+from features.asof import BookHistory
+from features.build import build_frame
+from features.panel import load_panel
+from features.sets import BEHAVIOURAL_3
+from models.bundle import Bundle
+from models.decide import decide_columns
+from models.decide.written import hashes
+from models.margin.security import MarketHistory
+from models.policy import load_pack
+from serving.ledger import read_entries, verify
+from serving.nightly.columns import Before
+from serving.nightly.firm import effective_date, firm_terms, funding_bps
+from serving.nightly.partition import first_pass, score_partition
+from serving.nightly.rows import NightRows
+from tests.serving.cases_one_by_one import nightly_cases
+from tests.serving.small_lake import make_lake
+
+KILLS = int(os.environ.get("GEARLINE_KILLS", "6"))
+"""Kills of the embedded engine; docs/nightly.md has the figures of 100."""
+RAY_KILLS = int(os.environ.get("GEARLINE_RAY_KILLS", "2"))
+ROOT = Path(gearline.__file__).parent
+PATIENCE_S = 240
+FILES_OF_A_NIGHT = 14
+"""Four buckets of the first pass, the snapshot's three files, two files of almost four segments."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A lake nothing was decided on, and its two nights: read it only."""
+    return make_lake(tmp_path_factory.mktemp("engines"))
+
+
+def copy_of(lake, folder):
+    return shutil.copytree(lake, folder / "lake")
+
+
+def command(lake, day, *more):
+    night = ["reprice", str(lake), "--as-of", day.isoformat(), "--json"]
+    return [sys.executable, "-m", "gearline", *night, *map(str, more)]
+
+
+def reprice(lake, day, *more, env=None):
+    done = subprocess.run(
+        command(lake, day, *more),
+        capture_output=True,
+        cwd=ROOT,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    return json.loads(done.stdout)
+
+
+def files_of(run):
+    """SHA-256 of every file of a run."""
+    return {
+        str(p.relative_to(run)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(run.rglob("*"))
+        if p.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def unbroken(made, tmp_path_factory):
+    """A night on one process that nobody disturbed: its lake and what it printed."""
+    lake = copy_of(made[0], tmp_path_factory.mktemp("unbroken"))
+    return lake, reprice(lake, made[1][0], "--threads", 1)
+
+
+def same_as(unbroken, lake):
+    """The run's files and the ledger's entries are those of the unbroken night, once each."""
+    whole, document = unbroken
+    run = Path("runs") / document["run_id"]
+    assert files_of(lake / run) == files_of(whole / run)
+    ours, theirs = (
+        [(e.kind, e.body) for e in read_entries(x / "ledger.sqlite")] for x in (lake, whole)
+    )
+    assert ours == theirs
+    report = verify(lake / "ledger.sqlite", base_dir=lake)
+    assert report.ok, report.first_bad
+    sql = "SELECT count(*), count(DISTINCT client_id) FROM read_parquet(?)"
+    [found] = duckdb.connect().execute(sql, [f"{lake / run}/*/decisions.parquet"]).fetchall()
+    assert found == (document["decisions"],) * 2
+
+
+# --- one night, however it is made ----------------------------------------------------------------
+
+
+def test_a_bucket_at_once_is_decided_like_its_cases_one_by_one(made):
+    lake, (day, _) = made
+    panel, bundle = load_panel(lake), Bundle.read(lake / "bundle")
+    t = panel.session_index(np.datetime64(day))
+    policy = load_pack("us").on(effective_date(panel, t))
+    firm, funding = firm_terms(lake, day, policy), funding_bps(lake, day)
+    market = MarketHistory(panel).snapshot(t, policy, firm, funding)
+    grouped = 0
+    for bucket in range(lake_info(lake).buckets):
+        history = BookHistory.load(lake, panel, bucket)
+        first = first_pass(history, day, bundle, policy, market)
+        view = history.as_of(day)
+        cases = nightly_cases(
+            view, run_id="r", currency="USD", own_tier=first.own_tier, previous={}
+        )
+        alone = decide_columns(cases, build_frame(view, BEHAVIOURAL_3), bundle, policy, market)
+        at_once = score_partition(
+            first, Before.nothing(len(cases)), bundle, policy, market, run_id="r",
+            currency="USD", known_at=cases[0].known_at,
+        )  # fmt: skip
+        assert at_once.columns.documents == alone.columns.documents
+        assert hashes(at_once) == hashes(alone)
+        grouped += sum(c.group is not None for c in cases)
+    assert grouped > 0
+
+
+def test_rows_that_were_put_away_come_back_as_they_were(made):
+    lake, (day, _) = made
+    panel = load_panel(lake)
+    bundle = Bundle.read(lake / "bundle")
+    t = panel.session_index(np.datetime64(day))
+    policy = load_pack("us").on(effective_date(panel, t))
+    market = MarketHistory(panel).snapshot(t, policy, firm_terms(lake, day, policy), None)
+    history = BookHistory.load(lake, panel, 0)
+    rows = first_pass(history, day, bundle, policy, market).rows
+    back, _ = NightRows.from_bytes(rows.to_bytes())
+    for name in rows.__dataclass_fields__:
+        assert np.array_equal(getattr(back, name), getattr(rows, name)), name
+
+
+@pytest.mark.parametrize("more", [("--threads", 2), ("--threads", 3)])
+def test_workers_make_the_same_files_as_one_process(made, unbroken, tmp_path, more):
+    lake = copy_of(made[0], tmp_path)
+    assert reprice(lake, made[1][0], *more)["decisions_sha256"] == unbroken[1]["decisions_sha256"]
+    same_as(unbroken, lake)
+
+
+@pytest.mark.long
+def test_ray_makes_the_same_files_as_one_process(made, unbroken, tmp_path):
+    pytest.importorskip("ray")
+    lake = copy_of(made[0], tmp_path)
+    reprice(lake, made[1][0], "--engine", "ray", "--threads", 2)
+    same_as(unbroken, lake)
+
+
+def test_ray_is_loaded_only_when_it_is_asked_for():
+    program = "import sys, serving.commands, serving.nightly.on_ray; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_next_night_knows_the_last_whoever_decided_it(made, unbroken, tmp_path):
+    """Changes refer to the last published decision, by any engine."""
+    lake = shutil.copytree(unbroken[0], tmp_path / "lake")
+    one = reprice(lake, made[1][1], "--threads", 1)
+    other = shutil.copytree(unbroken[0], tmp_path / "other")
+    two = reprice(other, made[1][1], "--threads", 2)
+    assert one["decisions_sha256"] == two["decisions_sha256"]
+    cases = duckdb.connect().execute(
+        'SELECT "case" FROM read_parquet(?)', [f"{lake}/runs/{one['run_id']}/*/inputs.parquet"]
+    )
+    known = [json.loads(c)["previous"] is not None for (c,) in cases.fetchall()]
+    assert sum(known) > 0.95 * len(known)
+
+
+# --- what cannot be decided on --------------------------------------------------------------------
+
+
+def test_a_client_whose_book_cannot_be_read_is_held_and_all_others_decided(
+    made, unbroken, tmp_path
+):
+    lake = shutil.copytree(unbroken[0], tmp_path / "lake")
+    client = spoil(lake)
+    night = reprice(lake, made[1][1])
+    assert night["held"] == 1
+    run = lake / "runs" / night["run_id"]
+    [path] = run.glob("*/held.parquet")
+    [held] = pq.read_table(path, partitioning=None).to_pylist()
+    sql = "SELECT max_debt_amt FROM read_parquet(?) WHERE client_id = ?"
+    before = f"{lake}/runs/{unbroken[1]['run_id']}/*/decisions.parquet"
+    [(published,)] = duckdb.connect().execute(sql, [before, client]).fetchall()
+    assert (held["client_id"], held["outcome"], held["stale"]) == (client, "refer", True)
+    assert 0 <= held["max_debt_amt"] <= published
+    found = duckdb.connect().execute(sql, [f"{run}/*/decisions.parquet", client]).fetchall()
+    assert found == []
+    [entry] = [e for e in read_entries(lake / "ledger.sqlite") if e.kind == "run_held"]
+    told = json.loads(json.dumps(entry.body))["clients"]
+    assert [c["client_id"] for c in told] == [client]
+    assert verify(lake / "ledger.sqlite", base_dir=lake).ok
+
+
+def spoil(lake):
+    """Give one client an impossible number of shares; returns the client."""
+    for path in sorted(lake.glob("positions/*/*.parquet")):
+        table = pq.read_table(path, partitioning=None)
+        open_now = np.flatnonzero(np.asarray(pc.is_null(table["to_session"])))
+        clients = pq.read_table(lake / "clients" / path.parent.name / path.name, partitioning=None)
+        alone = clients.filter(pc.is_null(clients["related_group_id"]))["client_id"].to_pylist()
+        for k in open_now.tolist():
+            client = table["client_id"][k].as_py()
+            if client in alone:
+                shares = table["quantity_shares"].to_pylist()
+                shares[k] = 2 * 10**12
+                place = table.column_names.index("quantity_shares")
+                field = table.schema.field(place)
+                table = table.set_column(place, field, pa.array(shares, field.type))
+                pq.write_table(table, path)
+                return client
+    raise AssertionError("nobody holds anything")
+
+
+# --- killed ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_a_night_killed_at_random_times_ends_as_if_it_had_not_been(made, unbroken, tmp_path):
+    """SIGKILL to the command and nobody else: its workers must go with it."""
+    chance = random.Random(5)
+    spoiled = 0
+    for k in range(KILLS):
+        lake = copy_of(made[0], tmp_path / str(k))
+        threads = ("--threads", 1 + k % 2)
+        process = subprocess.Popen(
+            command(lake, made[1][0], *threads),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+        )
+        # at any of the files that a night writes, or a moment after it
+        wait_for_files(process, lake / "runs", chance.randint(0, FILES_OF_A_NIGHT - 1))
+        time.sleep(chance.uniform(0.0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        ledger = lake / "ledger.sqlite"
+        kinds = [e.kind for e in read_entries(ledger)] if ledger.is_file() else []
+        spoiled += "run_finished" not in kinds
+        resumed = reprice(lake, made[1][0], *threads)
+        assert resumed["decisions_sha256"] == unbroken[1]["decisions_sha256"]
+        same_as(unbroken, lake)
+        shutil.rmtree(lake)
+    assert spoiled > KILLS // 3, "most nights were over before the kill"
+
+
+def wait_for_files(process, runs, count):
+    limit = time.monotonic() + PATIENCE_S
+    while time.monotonic() < limit and process.poll() is None:
+        if sum(p.is_file() for p in runs.rglob("*")) >= count:
+            return
+        time.sleep(0.001)
+
+
+def ray_workers(of):
+    """Processes of Ray's workers that run tasks, below a process."""
+    parent, name = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            parent[int(entry.name)] = int(stat.rsplit(")", 1)[1].split()[1])
+            name[int(entry.name)] = line
+    below, grown = {of}, True
+    while grown:
+        more = {p for p, up in parent.items() if up in below} - below
+        below |= more
+        grown = bool(more)
+    return [p for p in below if name[p].startswith(b"ray::") and b"IDLE" not in name[p]]
+
+
+@pytest.mark.long
+def test_a_night_on_ray_outlives_the_death_of_a_worker(made, unbroken, tmp_path):
+    pytest.importorskip("ray")
+    chance = random.Random(9)
+    killed = 0
+    for k in range(RAY_KILLS):
+        lake = copy_of(made[0], tmp_path / str(k))
+        process = subprocess.Popen(
+            command(lake, made[1][0], "--engine", "ray", "--threads", 2),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        done = threading.Event()
+
+        pause = chance.uniform(0.0, 1.5)
+
+        def kill(of=process.pid, done=done, wait=pause):
+            nonlocal killed
+            limit = time.monotonic() + PATIENCE_S
+            while time.monotonic() < limit and not done.is_set():
+                if found := ray_workers(of):
+                    time.sleep(wait)
+                    for pid in ray_workers(of)[:1] or found[:1]:
+                        try:
+                            os.kill(pid, signal.SIGKILL)
+                            killed += 1
+                        except ProcessLookupError:
+                            continue
+                    return
+                time.sleep(0.01)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        _, err = process.communicate(timeout=PATIENCE_S)
+        done.set()
+        killer.join()
+        assert process.returncode == 0, err.decode()[-2000:]
+        same_as(unbroken, lake)
+        shutil.rmtree(lake)
+    assert killed > 0
+
+
+# --- object storage -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """moto's server with an empty bucket, and the query that Arrow needs to reach it."""
+    boto3 = pytest.importorskip("boto3")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    client = boto3.client(
+        "s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", **keys
+    )
+    client.create_bucket(Bucket="book")
+    yield client, f"?endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+    server.stop()
+
+
+def test_a_lake_in_object_storage_gives_the_same_segments(made, unbroken, s3, tmp_path):
+    client, query = s3
+    for path in sorted(made[0].rglob("*")):
+        if path.is_file():
+            client.upload_file(str(path), "book", f"lake/{path.relative_to(made[0])}")
+    where = f"s3://test:test@book/lake{query}"
+    env = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    ledger = tmp_path / "ledger.sqlite"
+    night = reprice(where, made[1][0], "--ledger", ledger, "--threads", 2, env=env)
+    whole, document = unbroken
+    assert night["decisions_sha256"] == document["decisions_sha256"]
+    prefix = f"lake/runs/{document['run_id']}/"
+    stored = {}
+    for item in client.list_objects_v2(Bucket="book", Prefix=prefix)["Contents"]:
+        if item["Key"].endswith("/"):
+            continue  # what Arrow leaves so that an emptied folder is still one
+        body = client.get_object(Bucket="book", Key=item["Key"])["Body"].read()
+        stored[item["Key"].removeprefix(prefix)] = hashlib.sha256(body).hexdigest()
+    assert stored == files_of(whole / "runs" / document["run_id"])
+    ours, theirs = (
+        [(e.kind, e.body) for e in read_entries(x)] for x in (ledger, whole / "ledger.sqlite")
+    )
+    assert ours == theirs
+    again = reprice(where, made[1][0], "--ledger", ledger, env=env)
+    assert again["repeated"] is True
+
+
+def test_object_storage_without_a_named_ledger_is_refused(s3):
+    done = subprocess.run(
+        [sys.executable, "-m", "gearline", "reprice", f"s3://test:test@book/lake{s3[1]}",
+         "--as-of", "2023-06-28"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "name one with --ledger" in done.stderr or "is not a lake" in done.stderr

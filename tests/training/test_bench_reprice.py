@@ -1,0 +1,38 @@
+"""``bench reprice``: every figure comes from a run, and the rivals look at the same book."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_contracts.errors import InputError
+from training.bench.reprice.measure import bench_reprice
+from training.bench.reprice.sheet import BOOKS, scale_sheet
+
+
+def test_the_sheet_keeps_the_measured_and_the_extrapolated_apart():
+    sheet = scale_sheet(1_000_000, 103.0, 3.0, 2, 200.0, 0.98, 0.5, 1.0)
+    assert sheet["measured"]["clients"] == 1_000_000
+    assert sheet["measured"]["microseconds_a_client"] == 103.0
+    one, ten, many = sheet["extrapolated"]
+    assert [b["clients"] for b in sheet["extrapolated"]] == list(BOOKS)
+    assert one["machines"] == ten["machines"] == 1
+    assert ten["hours"] == round((3.0 + 1_000.0) / 3600, 3)
+    # 20,000 s of work and an hour less the start on each machine
+    assert many["machines"] == 6
+    assert many["hours"] <= 1.0
+    assert many["money"] == pytest.approx(many["machine_hours"] * 0.5, abs=0.01)
+
+
+def test_growth_below_one_is_not_extrapolated():
+    slow = scale_sheet(1_000_000, 103.0, 3.0, 2, 200.0, 1.1, 0.5, 4.0)["extrapolated"][2]
+    fair = scale_sheet(1_000_000, 103.0, 3.0, 2, 200.0, 0.6, 0.5, 4.0)["extrapolated"][2]
+    assert fair["machine_hours"] == pytest.approx(20_000 / 3600, rel=0.01)
+    assert slow["machine_hours"] > fair["machine_hours"]
+
+
+def test_a_book_too_small_to_compare_is_refused():
+    with pytest.raises(InputError, match="at least 1000 clients, not 10"):
+        bench_reprice(
+            clients=10, slice_clients=None, threads=1, seed=1, price=0.1, window_hours=4.0,
+            folder=None, stages=lambda *_: None,
+        )  # fmt: skip
