@@ -74,6 +74,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         jwks=arguments.jwks,
         rate=arguments.rate,
         now=now,
+        open_sign_in=demo and local,
     )
 
 
@@ -110,6 +111,7 @@ def run_serve(arguments: argparse.Namespace, stages: Stages) -> Answer:
     app.state.service.start()
     url = f"http://{arguments.host}:{arguments.port}"
     say = [f"Gearline serves {settings.lake} on {url}, ledger {named(settings.ledger)}"]
+    say.append(f"the console: {url}/console/")
     if isinstance(settings.now, ShiftedClock):
         say.append(f"a demo: its clock stands at {settings.now():%Y-%m-%d %H:%M} UTC")
         say.append("local tokens: gearline token --role service")

@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 from data_contracts.decision import DECISION_ENGINE_VERSION
 from data_contracts.errors import InputError
 from models.policy.pack import LEVELS
+from serving.console.app import console_routes
 from serving.ledger import Ledger, LedgerReader, LedgerUnavailableError
 from serving.publish import publish_last_run
 from serving.service import proposals
@@ -389,7 +390,7 @@ def create_app(settings: Settings) -> Starlette:
         return refusal(of_status(status), trace_of(request.headers.get("traceparent")))
 
     app = Starlette(
-        routes=service.routes(),
+        routes=[*service.routes(), *console_routes(service)],
         lifespan=lifespan,
         exception_handlers={404: unknown, 405: unknown, 500: unknown},
     )

@@ -16,6 +16,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "token_refused": (401, "The token is not accepted"),
     "role_missing": (403, "The role does not allow this"),
     "four_eyes": (403, "Author and approver are one person"),
+    "form_refused": (403, "The form is not of this session"),
     "not_found": (404, "There is no such thing"),
     "method_not_allowed": (405, "The method does not exist here"),
     "request_in_flight": (409, "The same request is being worked on"),
