@@ -18,7 +18,7 @@ from data_contracts.errors import InputError
 
 ENVELOPE_KEYS = frozenset({"body", "entry_id", "kind", "recorded_at"})
 REQUEST_KEYS = frozenset({"body", "kind"})
-LABELLED = ("client_id", "decision_id", "proposal_id", "run_id")
+LABELLED = ("case_id", "client_id", "decision_id", "proposal_id", "run_id")
 """Fields of a body under whose values its entry is found again."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +26,9 @@ from serving.ledger.envelope import (
 from serving.ledger.reading import REQUEST_CONFLICT
 
 Clock = Callable[[], datetime]
+Act = Callable[[Database, int], Sequence[Request]]
+"""Work inside a submission's transaction: reads and changes tables of its own, given the position
+that its first entry gets, and returns entries to record. Raising undoes what it changed."""
 
 
 @dataclass
@@ -33,11 +36,13 @@ class Submission:
     """Entries on their way through a group commit, and what became of them.
 
     ``positions`` and ``entries`` are of the items in order; ``repeated`` says that the request was
-    recorded before and these are its first positions.
+    recorded before and these are its first positions. ``act`` runs in the same transaction; its
+    entries come after the items. Writers take turns, so what it reads nobody else is changing.
     """
 
     items: list[tuple[Request, str | None]]
     request: KeyedRequest | None = None
+    act: Act | None = None
     positions: list[int] = field(default_factory=list)
     entries: list[bytes] = field(default_factory=list)
     repeated: bool = False
@@ -89,10 +94,13 @@ class GroupCommit:
                     if self._is_repeated(waiting, taken):
                         continue
                     known = self._known_positions(waiting.items, batch)
+                    items = [*waiting.items, *self._acted(waiting, tree.size)]
                 except InputError as refused:  # the caller's own mistake; nothing written for it
                     waiting.error = refused
+                    if waiting.request is not None and taken.get(waiting.request.key) is waiting:
+                        del taken[waiting.request.key]
                     continue
-                entry_id = self._add(waiting, known, tree, entry_id, batch)
+                entry_id = self._add(waiting, items, known, tree, entry_id, batch)
             if tree.size != size_before:
                 self._insert(batch)
                 self._connection.execute(
@@ -108,6 +116,21 @@ class GroupCommit:
             end_transaction(self._connection)
             for waiting in group:
                 waiting.done = True
+
+    def _acted(self, waiting: Submission, size: int) -> list[tuple[Request, str | None]]:
+        """The entries of a submission's act; what a refused one changed is undone."""
+        if waiting.act is None:
+            return []
+        execute = self._connection.execute
+        execute("SAVEPOINT act")
+        try:
+            found = waiting.act(self._connection, size + len(waiting.items))
+        except InputError:
+            execute("ROLLBACK TO SAVEPOINT act")
+            execute("RELEASE SAVEPOINT act")
+            raise
+        execute("RELEASE SAVEPOINT act")
+        return [(request, None) for request in found]
 
     def _insert(self, batch: _Batch) -> None:
         insert = self._connection.executemany
@@ -178,12 +201,13 @@ class GroupCommit:
     def _add(
         self,
         waiting: Submission,
+        items: list[tuple[Request, str | None]],
         known: dict[str, int],
         tree: merkle.CompactRange,
         entry_id: UUID | None,
         batch: _Batch,
     ) -> UUID | None:
-        for request, key in waiting.items:
+        for request, key in items:
             if key is not None and key in known:
                 waiting.positions.append(known[key])
                 continue

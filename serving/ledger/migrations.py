@@ -3,7 +3,8 @@
 A step is never edited once it was released: what changes is a new step. ``entry`` comes last in its
 row so that leaf hashes and roots can be read without following the overflow pages of long entries.
 ``tree`` holds the peaks of the compact range, ``labels`` says under which names an entry is found:
-both follow from the entries and are checked by ``verify``. ``requests`` holds the idempotency
+both follow from the entries and are checked by ``verify``. ``review_*`` hold the present state of
+the review queue, whose every change is an entry. ``requests`` holds the idempotency
 records of callers for as long as they are promised; nothing else is ever deleted.
 """
 
@@ -17,7 +18,7 @@ import orjson
 from serving.ledger.database import Database
 from serving.ledger.envelope import labels_of
 
-CURRENT_VERSION: Final = 2
+CURRENT_VERSION: Final = 3
 _BATCH: Final = 1000
 
 _APPEND_ONLY: Final = "the ledger is append-only: "
@@ -48,6 +49,66 @@ def _sqlite_trigger(name: str, when: str, condition: str = "") -> str:
         f" BEGIN SELECT RAISE(ABORT, '{_REFUSALS[name]}'); END;"
     )
 
+
+_REVIEWS: Final = """
+CREATE TABLE review_cases (
+    case_id {text} NOT NULL PRIMARY KEY,
+    state {text} NOT NULL,
+    kind {text} NOT NULL,
+    level {int} NOT NULL,
+    audience {int} NOT NULL,
+    main_rule {text} NOT NULL,
+    priority {int} NOT NULL,
+    opened_at {text} NOT NULL,
+    due_at {text} NOT NULL,
+    currency {text} NOT NULL,
+    exposure_minor {int} NOT NULL,
+    client_id {text} NOT NULL,
+    related_group_id {text},
+    decision_id {text} NOT NULL,
+    holder {text},
+    lease_until {text},
+    snoozed_until {text},
+    closed_at {text},
+    document {blob} NOT NULL
+){strict};
+CREATE INDEX review_cases_due ON review_cases (state, due_at, priority, case_id);
+CREATE INDEX review_cases_all ON review_cases (due_at, priority, case_id);
+CREATE INDEX review_cases_rule ON review_cases (main_rule, state, due_at, priority, case_id);
+CREATE INDEX review_cases_client ON review_cases (client_id, state);
+CREATE INDEX review_cases_decision ON review_cases (decision_id);
+CREATE INDEX review_cases_holder ON review_cases (holder, state) WHERE holder IS NOT NULL;
+CREATE INDEX review_cases_closed ON review_cases (closed_at) WHERE closed_at IS NOT NULL;
+CREATE TABLE review_acts (
+    position {int} NOT NULL PRIMARY KEY,
+    case_id {text} NOT NULL,
+    decision_id {text} NOT NULL,
+    act {text} NOT NULL,
+    actor {text} NOT NULL,
+    acted_at {text} NOT NULL,
+    document {blob} NOT NULL
+){strict};
+CREATE INDEX review_acts_case ON review_acts (case_id, position);
+CREATE INDEX review_acts_time ON review_acts (acted_at, position);
+CREATE TABLE review_excluded (
+    case_id {text} NOT NULL,
+    reviewer {text} NOT NULL,
+    PRIMARY KEY (case_id, reviewer)
+){strict};
+CREATE TABLE review_views (
+    case_id {text} NOT NULL,
+    reviewer {text} NOT NULL,
+    PRIMARY KEY (case_id, reviewer)
+){strict};
+CREATE TABLE reviewers (
+    reviewer {text} NOT NULL PRIMARY KEY,
+    document {blob} NOT NULL
+){strict};
+"""
+_REVIEWS_SQLITE: Final = _REVIEWS.format(text="TEXT", int="INTEGER", blob="BLOB", strict=" STRICT")
+_REVIEWS_POSTGRES: Final = _REVIEWS.format(
+    text='text COLLATE "C"', int="bigint", blob="bytea", strict=""
+)
 
 SQLITE: Final = {
     1: f"""
@@ -92,6 +153,7 @@ CREATE TABLE requests (
 {_sqlite_trigger("requests_refuse_update", "UPDATE ON requests")}
 {_sqlite_trigger("requests_refuse_delete", "DELETE ON requests", _PROMISED_SQLITE)}
 """,
+    3: _REVIEWS_SQLITE,
 }
 
 
@@ -157,6 +219,7 @@ CREATE TABLE requests (
 {_postgres_trigger("requests_refuse_update", "UPDATE ON requests")}
 {_postgres_trigger("requests_refuse_delete", "DELETE ON requests", _PROMISED_POSTGRES)}
 """,
+    3: _REVIEWS_POSTGRES,
 }
 
 POSTGRES_ROLES: Final = """
@@ -173,6 +236,9 @@ GRANT SELECT ON ALL TABLES IN SCHEMA gearline TO gearline_reader, gearline_write
 GRANT INSERT ON entries, idempotency, labels, requests TO gearline_writer;
 GRANT UPDATE (size, peaks) ON tree TO gearline_writer;
 GRANT DELETE ON requests TO gearline_writer;
+GRANT INSERT ON review_acts, review_cases, review_excluded, review_views, reviewers
+    TO gearline_writer;
+GRANT UPDATE ON review_cases, reviewers TO gearline_writer;
 """
 """What a login needs is membership: in ``gearline_writer`` to serve, in ``gearline_reader`` to
 verify and export. Neither may change or delete an entry, whatever the triggers say."""

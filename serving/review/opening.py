@@ -1,0 +1,315 @@
+"""From decisions to cases: of a night's segments, read one at a time, and of the service."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import pyarrow.parquet as pq
+
+from data_contracts.canonical import canonical_bytes, sha256_hex
+from data_contracts.errors import InputError
+from data_contracts.lake import decimal_to_int
+from data_contracts.units import NULL, IntArray, parse_decimal
+from models.bundle import Bundle
+from models.reasons.catalogue import AUDIENCES
+from models.review import Looked, ReviewPolicy, find_triggers, is_blind
+from models.review.find import Trigger
+from serving.ledger import Ledger, LedgerReader, Submission
+from serving.ledger.database import Database
+from serving.ledger.envelope import Request, freeze
+from serving.ledger.group import Act
+from serving.nightly.segments import INPUTS_FILE, read_decisions
+from serving.review import rows
+from serving.review.case import ReviewCase, case_id_of, instant
+
+_NEEDED: Final = (
+    "decision_id", "client_id", "outcome", "tier", "pd_e9", "pd_low_e9", "pd_high_e9", "debt_amt",
+    "max_debt_amt", "reasons", "as_of",
+)  # fmt: skip
+_AT_ONCE: Final = 5_000
+"""Cases of one submission: an entry stays small and readers of the file are not held up."""
+SYSTEM: Final = "gearline"
+
+
+def make_case(
+    looked: Looked,
+    triggers: Sequence[Trigger],
+    *,
+    client_id: str,
+    related_group_id: str | None,
+    tier: str,
+    as_of: str,
+    source: str,
+    run_id: str,
+    bucket: int | None,
+    row: int | None,
+    now: dt.datetime,
+    policy: ReviewPolicy,
+) -> ReviewCase:
+    """The case of a decision that some rules name."""
+    case_id = case_id_of("decision", looked.decision_id, client_id)
+    # whose true reason is for compliance alone is work for compliance alone
+    above = any(t.audience == "compliance" for t in triggers)
+    due = now + dt.timedelta(hours=min(t.sla_hours for t in triggers))
+    return ReviewCase(
+        case_id=case_id,
+        kind="decision",
+        decision_id=looked.decision_id,
+        client_id=client_id,
+        related_group_id=related_group_id,
+        source=source,
+        run_id=run_id,
+        bucket=bucket,
+        row=row,
+        currency=looked.currency,
+        outcome=looked.outcome,
+        tier=tier,
+        exposure_amt=max(looked.debt_amt, looked.max_debt_amt, looked.requested_amt or 0),
+        max_debt_amt=looked.max_debt_amt,
+        triggers=tuple(triggers),
+        priority=triggers[0].priority,
+        audience=AUDIENCES[2] if above else AUDIENCES[1],
+        blind=is_blind(case_id, policy),
+        opened_at=instant(now),
+        due_at=instant(due),
+        as_of=as_of,
+    )
+
+
+def _first_outside(
+    values: IntArray, features: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, int, int] | None]:
+    """Of each row, the first feature outside its declared bounds: name, value, bound."""
+    found: list[tuple[str, int, int] | None] = [None] * len(values)
+    for k in range(len(features) - 1, -1, -1):
+        declared = features[k]
+        if "low" not in declared:
+            continue
+        column, low, high = values[:, k], int(declared["low"]), int(declared["high"])
+        for i in np.flatnonzero((column != NULL) & ((column < low) | (column > high))).tolist():
+            value = int(column[i])
+            found[i] = (str(declared["name"]), value, low if value < low else high)
+    return found
+
+
+def segment_cases(
+    root: Path,
+    segment: str,
+    *,
+    run_id: str,
+    bucket: int,
+    bundle: Bundle,
+    currency: str,
+    now: dt.datetime,
+    policy: ReviewPolicy,
+) -> list[ReviewCase]:
+    """The cases of one sealed segment, in row order; the same on every call."""
+    d = read_decisions(root / segment, list(_NEEDED))
+    inputs = pq.read_table((root / segment).parent / INPUTS_FILE, partitioning=None)
+    if inputs.num_rows != d.num_rows:
+        raise InputError(f"{segment}: inputs and decisions differ in length; restore them")
+    if d.num_rows == 0:
+        return []
+    width = len(bundle.names)
+    values = np.asarray(inputs["features"].combine_chunks().flatten()).reshape(-1, width)
+    outside = _first_outside(values, bundle.features["features"])
+    undefined = (values == NULL).sum(axis=1).tolist()
+    debt, limit = (decimal_to_int(d[n]).tolist() for n in ("debt_amt", "max_debt_amt"))
+    pd, low, high = (np.asarray(d[n]).tolist() for n in ("pd_e9", "pd_low_e9", "pd_high_e9"))
+    edges = tuple(int(e) for e in np.asarray(bundle.tier_edges).tolist())
+    names, clients = d["decision_id"].to_pylist(), d["client_id"].to_pylist()
+    outcomes, tiers = d["outcome"].to_pylist(), d["tier"].to_pylist()
+    codes, days = d["reasons"].to_pylist(), d["as_of"].to_pylist()
+    documents = inputs["case"]
+    cases = []
+    for i, name in enumerate(names):
+        document = orjson.loads(documents[i].as_py())
+        previous = document["previous"]
+        looked = Looked(
+            name, currency, outcomes[i], pd[i], low[i], high[i], edges, debt[i], limit[i],
+            None if previous is None
+            else parse_decimal(previous["soft_cap_amt"], 2, "soft_cap_amt"),
+            None, tuple(codes[i]), undefined[i], width, outside[i],
+        )  # fmt: skip
+        triggers = find_triggers(looked, policy)
+        if triggers:
+            group = document["group"]
+            made = make_case(
+                looked, triggers, client_id=clients[i],
+                related_group_id=None if group is None else group["group_id"],
+                tier=tiers[i], as_of=days[i].isoformat(), source="night", run_id=run_id,
+                bucket=bucket, row=i, now=now, policy=policy,
+            )  # fmt: skip
+            cases.append(made)
+    return cases
+
+
+def _open_act(run_id: str, bucket: int, part: int, cases: Sequence[ReviewCase], now: dt.datetime,
+              policy: ReviewPolicy) -> Act:  # fmt: skip
+    def act(database: Database, position: int) -> Sequence[Request]:
+        known = rows.known_cases(database, [c.case_id for c in cases])
+        fresh = [c for c in cases if c.case_id not in known]
+        rows.insert_cases(database, fresh)
+        body: dict[str, object] = {
+            "run_id": run_id,
+            "bucket": bucket,
+            "part": part,
+            "opened": len(fresh),
+            "acted_at": instant(now),
+            "rules_sha256": policy.sha256,
+            "cases_sha256": sha256_hex(canonical_bytes([c.to_json() for c in fresh])),
+        }
+        return [freeze(rows.NIGHT_KIND, body, canonical_bytes(body))] if fresh else []
+
+    return act
+
+
+@dataclass(frozen=True)
+class OpenReport:
+    """What opening a run's cases did. ``known`` counts those that were in the queue already."""
+
+    run_id: str
+    decisions: int
+    found: int
+    opened: int
+    by_rule: Mapping[str, int]
+
+
+def run_bodies(reader: LedgerReader, run_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The bodies of the start and the end of a run on record."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in reader.latest(f"run_id/{run_id}", 10_000):
+        found.setdefault(entry.kind, dict(entry.body))
+    if "run_started" not in found or "run_finished" not in found:
+        raise InputError(
+            f"run {run_id!r} is not finished on record; `gearline reprice` makes one, and its"
+            " `run_id` names it"
+        )
+    return found["run_started"], found["run_finished"]
+
+
+def open_run(
+    root: Path,
+    ledger: Ledger,
+    run_id: str,
+    *,
+    now: dt.datetime,
+    policy: ReviewPolicy,
+    progress: Callable[[int, int], None] | None = None,
+) -> OpenReport:
+    """Open the cases of a recorded run, segment by segment; again opens nothing twice.
+
+    Memory holds one segment at a time. A run that is broken off goes on where it stopped: what is
+    in the queue is passed over.
+    """
+    with LedgerReader(ledger.where) as reader:
+        started, finished = run_bodies(reader, run_id)
+    bundle = Bundle.read(root / started["bundle_path"])
+    currency = _currency(root, finished)
+    decisions = found = opened = 0
+    by_rule: dict[str, int] = {}
+    segments = list(finished["segments"])
+    for bucket, segment in enumerate(segments):
+        cases = segment_cases(
+            root, segment, run_id=run_id, bucket=bucket, bundle=bundle, currency=currency,
+            now=now, policy=policy,
+        )  # fmt: skip
+        decisions += read_decisions(root / segment, ["decision_id"]).num_rows
+        found += len(cases)
+        for case in cases:
+            for rule in {t.rule for t in case.triggers}:
+                by_rule[rule] = by_rule.get(rule, 0) + 1
+        for part, start in enumerate(range(0, len(cases), _AT_ONCE)):
+            act = _open_act(run_id, bucket, part, cases[start : start + _AT_ONCE], now, policy)
+            done = ledger.submit(Submission([], None, act))
+            if done.entries:
+                opened += int(orjson.loads(done.entries[0])["body"]["opened"])
+        if progress:
+            progress(bucket + 1, len(segments))
+    return OpenReport(run_id, decisions, found, opened, dict(sorted(by_rule.items())))
+
+
+def _currency(root: Path, finished: Mapping[str, Any]) -> str:
+    for segment in finished["segments"]:
+        table = pq.read_table((root / segment).parent / INPUTS_FILE, columns=["case"],
+                              partitioning=None)  # fmt: skip
+        if table.num_rows:
+            return str(orjson.loads(table["case"][0].as_py())["currency"])
+    return ""
+
+
+def entry_case(
+    entry: Mapping[str, Any], bundle: Bundle, now: dt.datetime, policy: ReviewPolicy
+) -> ReviewCase | None:
+    """The case of a decision of the service, from the body of its entry; None where no rule holds.
+
+    The outcome and limit looked at are the settled ones: what was answered.
+    """
+    body, settled = entry["decision"], entry["settled"]
+    outside = None
+    for fact in entry["facts"]:
+        if fact["condition"] == "out_of_domain":
+            name, value = fact["args"]["feature"], int(fact["args"]["value"])
+            declared: Mapping[str, Any] = next((f for f in bundle.features["features"] if f["name"] == name), {})
+            low, high = int(declared.get("low", value)), int(declared.get("high", value))
+            outside = (str(name), value, low if value < low else high)
+    previous = entry["published_amt"]
+    requested = body["request"]["requested_debt_amt"]
+    looked = Looked(
+        decision_id=body["decision_id"],
+        currency=body["currency"],
+        outcome=settled["outcome"],
+        pd=body["pd"]["value"],
+        pd_low=body["pd"]["low"],
+        pd_high=body["pd"]["high"],
+        tier_edges=tuple(int(e) for e in np.asarray(bundle.tier_edges).tolist()),
+        debt_amt=parse_decimal(body["debt_amt"], 2, "debt_amt"),
+        max_debt_amt=parse_decimal(settled["max_debt_amt"], 2, "max_debt_amt"),
+        previous_amt=None if previous is None else parse_decimal(previous, 2, "published_amt"),
+        requested_amt=None if requested is None else parse_decimal(requested, 2, "requested"),
+        codes=tuple(r["code"] for r in settled["reasons"]),
+        undefined=sum(v is None for v in entry["features"]),
+        features=len(entry["features"]),
+        outside=outside,
+    )
+    triggers = find_triggers(looked, policy)
+    if not triggers:
+        return None
+    group = entry["case"]["group"]
+    return make_case(
+        looked, triggers, client_id=body["client_id"],
+        related_group_id=None if group is None else group["group_id"],
+        tier=body["tier"], as_of=body["as_of"], source="service", run_id=str(entry["night"]),
+        bucket=None, row=None, now=now, policy=policy,
+    )  # fmt: skip
+
+
+def open_with(case: ReviewCase, now: dt.datetime) -> Act:
+    """Open a case in the transaction that records its decision."""
+
+    def act(database: Database, position: int) -> Sequence[Request]:
+        rows.insert_cases(database, [case])
+        made = rows.recorded(
+            database, position, case, "opened", SYSTEM, instant(now), {}, rows.OPENED_KIND
+        )
+        return [made]
+
+    return act
+
+
+def all_cases(
+    root: Path, run_id: str, segments: Sequence[str], bundle: Bundle, now: dt.datetime,
+    policy: ReviewPolicy, currency: str,
+) -> Iterator[ReviewCase]:  # fmt: skip
+    """The cases of a run without opening them: what the rules would find."""
+    for bucket, segment in enumerate(segments):
+        yield from segment_cases(
+            root, segment, run_id=run_id, bucket=bucket, bundle=bundle, currency=currency,
+            now=now, policy=policy,
+        )  # fmt: skip
