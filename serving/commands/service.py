@@ -49,6 +49,16 @@ def release_demo_model(lake: Path, ledger: Any, today: dt.date) -> None:
             writer.append([{"kind": "model_released", "body": body}], idempotency_keys=[key])
 
 
+def open_demo_cases(lake: Path, ledger: Any, now: dt.datetime) -> None:
+    """Put the last night's cases into the review queue, as the nightly job does elsewhere."""
+    from serving.review import ReviewDesk, ReviewStore
+
+    with LedgerReader(ledger) as reader:
+        _, finished = last_finished_run(reader)
+    with Ledger.open(ledger) as writer, ReviewStore(ledger) as store:
+        ReviewDesk(writer, store).open_run(lake, str(finished["run_id"]), now)
+
+
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """The options as one object; a demo gets its own clock, key and release."""
     lake: Path = arguments.lake
@@ -65,6 +75,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     if demo:
         now = demo_clock(lake, ledger)
         release_demo_model(lake, ledger, now().date())
+        open_demo_cases(lake, ledger, now())
     return Settings(
         lake=lake,
         ledger=ledger,

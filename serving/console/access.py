@@ -13,6 +13,8 @@ APPROVERS: Final = frozenset({"approver"})
 RECORD: Final = frozenset({"risk", "auditor"})
 """Readers of raw entries: those whose audience is compliance, since entries are not cut."""
 
+FIGURES: Final = frozenset({"approver", "risk", "validator", "auditor", "admin"})
+
 
 @dataclass(frozen=True)
 class Screen:
@@ -32,7 +34,7 @@ SCREENS: Final = (
     Screen("simulator", "/console/simulator", STAFF),
     Screen("replay", "/console/replay", STAFF),
     Screen("audit", "/console/audit", RECORD),
-    Screen("figures", "/console/figures", frozenset({"approver", "risk", "validator", "auditor", "admin"})),
+    Screen("figures", "/console/figures", FIGURES),
 )
 
 

@@ -12,12 +12,15 @@ from starlette.types import Receive, Scope, Send
 from serving.console.frame import HOME, Frame, Page
 from serving.console.pages import (
     audit,
+    case,
     client,
     entrance,
+    figures,
     model,
     night,
     policy,
     proposals,
+    queue,
     replay,
     simulator,
 )
@@ -27,7 +30,7 @@ from serving.service.edge import AsgiEndpoint
 if TYPE_CHECKING:
     from serving.service.app import Service
 
-MODULES = (entrance, client, proposals, night, policy, model, simulator, replay, audit)
+MODULES = (entrance, queue, case, client, proposals, night, policy, model, simulator, replay, audit, figures)
 
 
 def all_pages(frame: Frame) -> list[Page]:

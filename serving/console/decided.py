@@ -10,7 +10,7 @@ import numpy as np
 from data_contracts.case import Case
 from data_contracts.feature_frame import FeatureFrame
 from data_contracts.units import NULL, IntArray, parse_decimal
-from models.conditions import Fact, settle
+from models.bundle import Bundle
 from models.decide import decide_columns
 from models.decide.body import bodies
 from models.decide.facts import LINE_NAMES
@@ -45,11 +45,6 @@ def night_decision(world: World, case: Case, row: IntArray) -> dict[str, Any]:
         [case], frame_of(world, case.client_id, row), world.bundle, world.policy, world.market
     )
     return next(iter(bodies(made)))
-
-
-def settled_now(world: World, body: Mapping[str, Any], facts: list[Fact], published: str | None) -> dict[str, Any]:
-    """What is answered of a body under the facts of the moment."""
-    return settle(body, facts, published)
 
 
 def reasons(visit: Visit, found: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -148,10 +143,14 @@ def rate_rows(visit: Visit, body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def contributions(
-    visit: Visit, values: list[int], row: list[int | None], before: list[int | None] | None = None
+    visit: Visit,
+    bundle: Bundle,
+    values: list[int],
+    row: list[int | None],
+    before: list[int | None] | None = None,
 ) -> list[dict[str, Any]]:
     """What each feature adds to the score, largest first; those of nothing are left out."""
-    show, declared = visit.show, visit.service.engine.world.bundle.features["features"]
+    show, declared = visit.show, bundle.features["features"]
     order = sorted((k for k, v in enumerate(values) if v), key=lambda k: (-abs(values[k]), k))
     bars = diverging([values[k] for k in order])
     return [

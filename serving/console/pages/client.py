@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from data_contracts.case import Case
 from data_contracts.units import NULL, IntArray
+from models.bundle import Bundle
 from models.conditions import Fact, settle
 from models.maintenance.counterfactuals import WaysOut, counterfactuals
 from models.policy import load_pack
@@ -23,6 +24,7 @@ from serving.console.access import STAFF
 from serving.console.formats import Format
 from serving.console.frame import Frame, Page, Visit
 from serving.console.pictures import diverging
+from serving.console.reviews import refuse_blind
 from serving.console.texts import LANGUAGES, TAGS, Words
 from serving.nightly.segments import INPUTS_FILE, read_decisions, read_inputs
 from serving.service.answers import DECISION_KIND
@@ -65,7 +67,14 @@ def known_client(world: World, client_id: str, facts: list[Fact]) -> Known:
     return Known(found.case, row, body, settle(body, facts, found.max_debt_amt), found.max_debt_amt)
 
 
-def decision_values(visit: Visit, case: Case, row: IntArray, body: dict[str, Any], settled: dict[str, Any]) -> dict[str, Any]:
+def decision_values(
+    visit: Visit,
+    case: Case,
+    row: IntArray,
+    body: dict[str, Any],
+    settled: dict[str, Any],
+    bundle: Bundle,
+) -> dict[str, Any]:
     """Everything that the pictures and tables of a decision show."""
     world = visit.service.engine.world
     values = [None if v == NULL else v for v in row.tolist()]
@@ -75,7 +84,7 @@ def decision_values(visit: Visit, case: Case, row: IntArray, body: dict[str, Any
         "cap": decided.cap_rows(visit, body),
         "rate": decided.rate_rows(visit, body),
         "reasons": decided.reasons(visit, settled["reasons"]),
-        "contributions": decided.contributions(visit, attributions, values),
+        "contributions": decided.contributions(visit, bundle, attributions, values),
         "principal": decided.PRINCIPAL,
         "score": visit.show.score(body["score"], sign=False),
         "base": visit.show.score(body["attributions"]["base"], sign=False),
@@ -146,11 +155,13 @@ class Clients:
         return visit.page("clients.html.j2", number="", missing=False, some=world.cases.clients(20))
 
     async def known(self, visit: Visit) -> Known:
-        """The client of the address."""
+        """The client of the address, unless the visitor has yet to read their case blind."""
+        client_id = visit.path("client_id")
+        await anyio.to_thread.run_sync(partial(refuse_blind, visit, client_id))
         world = self._service.engine.world
         facts = world.facts_now(self._service.settings.now())
         return await anyio.to_thread.run_sync(
-            partial(known_client, world, visit.path("client_id"), facts)
+            partial(known_client, world, client_id, facts)
         )
 
     async def show(self, visit: Visit) -> Response:
@@ -165,7 +176,10 @@ class Clients:
             "client.html.j2",
             client_id=known.case.client_id,
             made=made,
-            **decision_values(visit, known.case, known.row, known.body, known.settled),
+            on_page=True,
+            **decision_values(
+                visit, known.case, known.row, known.body, known.settled, self._service.engine.world.bundle
+            ),
         )
 
     async def changes(self, visit: Visit) -> Response:
@@ -184,6 +198,7 @@ class Clients:
         values = parts[0].tolist()
         rows = decided.contributions(
             visit,
+            world.bundle,
             values,
             [None if v == NULL else v for v in known.row.tolist()],
             [None if v == NULL else v for v in before.tolist()],

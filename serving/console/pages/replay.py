@@ -11,6 +11,7 @@ from starlette.responses import Response
 from serving.console import decided
 from serving.console.access import STAFF
 from serving.console.frame import Frame, Page, Visit
+from serving.console.reviews import refuse_blind
 from serving.replay import replay_one, replay_sample
 
 LARGEST_SAMPLE = 500
@@ -42,6 +43,8 @@ class Replays:
             report = await anyio.to_thread.run_sync(
                 partial(replay_sample, settings.lake, settings.ledger, count, 1)
             )
+        if body:
+            await anyio.to_thread.run_sync(partial(refuse_blind, visit, str(body["client_id"])))
         raw = None
         if body and visit.reader == "compliance":
             # a whole body holds reasons of every audience

@@ -23,6 +23,7 @@ from serving.console import decided
 from serving.console.access import STAFF
 from serving.console.frame import Frame, Page, Visit
 from serving.console.pages.client import Known, known_client
+from serving.console.reviews import refuse_blind, reviews
 from serving.nightly.segments import INPUTS_FILE
 from serving.service.problems import ProblemError
 from serving.service.world import World
@@ -137,7 +138,8 @@ class Simulator:
         names: Any = finished["segments"]
         return seen(tuple(self._service.settings.lake / n for n in names))
 
-    async def _known(self, client_id: str) -> Known:
+    async def _known(self, visit: Visit, client_id: str) -> Known:
+        await anyio.to_thread.run_sync(partial(refuse_blind, visit, client_id))
         world = self._service.engine.world
         facts = world.facts_now(self._service.settings.now())
         return await anyio.to_thread.run_sync(partial(known_client, world, client_id, facts))
@@ -147,8 +149,12 @@ class Simulator:
         client_id = visit.query("client").strip()
         world = self._service.engine.world
         if not client_id:
-            client_id = next(iter(world.cases.clients(1)), "")
-        known = await self._known(client_id)
+            # somebody whom the visitor may see at once; a number can be written then
+            store = reviews(self._service).store
+            some = world.cases.clients(50)
+            free = (c for c in some if store.blind_to(c, visit.subject) is None)
+            client_id = next(free, next(iter(some), ""))
+        known = await self._known(visit, client_id)
         return await self._page(visit, known, None, None)
 
     async def _page(
@@ -179,7 +185,7 @@ class Simulator:
 
     async def run(self, visit: Visit) -> Response:
         """Decide on the changed case: the whole page, or the result alone for htmx."""
-        known = await self._known(visit.form.get("client", ""))
+        known = await self._known(visit, visit.form.get("client", ""))
         try:
             result = await anyio.to_thread.run_sync(partial(self._result, visit, known))
         except WrongFieldError as wrong:

@@ -1,0 +1,313 @@
+"""A case: facts and changes, why it was decided so, and the form that decides it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+
+import anyio.to_thread
+import numpy as np
+from starlette.responses import Response
+
+from data_contracts.case import Case, case_from_json
+from data_contracts.errors import InputError
+from data_contracts.units import NULL, IntArray, format_decimal, parse_decimal
+from models.bundle import Bundle
+from models.review import OVERRIDE_REASONS
+from serving.console import decided
+from serving.console.frame import Frame, Page, Visit
+from serving.console.pages.client import decision_values, known_client
+from serving.console.pages.queue import LOOKERS, clock, is_hidden, next_case, spoken
+from serving.console.reviews import keyed, person, reviews
+from serving.nightly.segments import read_inputs
+from serving.replay import replay_one
+from serving.review import WORKERS, ReviewCase, ReviewRefusedError, ReviewStateError
+from serving.service.answers import DECISION_KIND
+from serving.service.problems import ProblemError
+from serving.service.proposals import Proposals
+
+HARD_TERMS: Final = ("statutory", "line", "concentration", "group", "firm")
+"""The terms that no person loosens: law, exchange, the lender's own hard limits."""
+LONGEST_TEXT: Final = 2000
+ACTIONS: Final = ("confirm", "override", "escalate")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a case is about: the inputs and the decision as it stands."""
+
+    case: Case
+    row: IntArray
+    body: dict[str, Any]
+    settled: dict[str, Any]
+    bundle: Bundle
+    on_page: bool
+
+
+def pages(frame: Frame) -> list[Page]:
+    """The pages of this module."""
+    c = Cases(frame)
+    one = "/console/cases/{case_id}"
+    return [
+        Page("GET", one, LOOKERS, c.show),
+        Page("POST", f"{one}/take", WORKERS, c.take),
+        Page("POST", f"{one}/release", WORKERS, c.release),
+        Page("POST", f"{one}/view", WORKERS, c.view),
+        Page("POST", f"{one}/decide", WORKERS, c.decide),
+        Page("POST", f"{one}/note", LOOKERS, c.note),
+        Page("POST", f"{one}/snooze", WORKERS, c.snooze),
+    ]
+
+
+def hard_limit(body: dict[str, Any]) -> str | None:
+    """The largest limit that an override may set: the least of the terms that bind everybody."""
+    limits = [
+        Decimal(t["limit_amt"])
+        for t in body["cap_waterfall"]
+        if t["term"] in HARD_TERMS and t["limit_amt"] is not None
+    ]
+    return None if not limits else str(min(limits))
+
+
+class Cases:
+    """Reads a case and passes acts on to the desk, which refuses what may not be."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._service = frame.service
+
+    def _case(self, visit: Visit, now: dt.datetime) -> ReviewCase:
+        who = person(visit, now)
+        found = reviews(self._service).store.case(visit.path("case_id"), who)
+        if found is None:
+            raise ProblemError("not_found", "there is no case with this number")
+        return found
+
+    def _material(self, case: ReviewCase) -> Material:
+        world = self._service.engine.world
+        if case.source == "service":
+            entries = self._service.reader.latest(f"decision_id/{case.decision_id}", 20)
+            entry: Any = next(e.body for e in entries if e.kind == DECISION_KIND)
+            row = np.array([NULL if v is None else v for v in entry["features"]], dtype=np.int64)
+            bundle = world.bundle
+            if entry["applicant"] and world.application is not None:
+                bundle = world.application
+            return Material(
+                case_from_json(entry["case"]), row, entry["decision"], entry["settled"], bundle, False
+            )
+        if case.run_id == world.run_id:
+            facts = world.facts_now(self._service.settings.now())
+            known = known_client(world, case.client_id, facts)
+            return Material(known.case, known.row, known.body, known.settled, world.bundle, True)
+        settings = self._service.settings
+        _, body = replay_one(settings.lake, settings.ledger, case.decision_id)
+        folder = settings.lake / "runs" / case.run_id / f"bucket={case.bucket or 0:03d}"
+        cases, rows = read_inputs(folder, [case.row or 0])
+        return Material(cases[0], rows[0], body, {**body, "stale": False}, world.bundle, False)
+
+    def _values(self, visit: Visit, now: dt.datetime) -> dict[str, Any]:
+        store = reviews(self._service).store
+        case = self._case(visit, now)
+        who = person(visit, now)
+        holder = case.held_by(now)
+        hidden = is_hidden(visit, case)
+        material = self._material(case)
+        shown: dict[str, Any]
+        if hidden:
+            shown = {
+                "standing": decided.status_rows(visit, material.case),
+                "holdings": decided.holdings(visit, self._service.engine.world, material.case),
+                "contracts": decided.contracts(visit, material.case),
+                "cash": visit.show.minor(material.case.book.cash_amt),
+                "group": material.case.group,
+            }
+        else:
+            shown = decision_values(
+                visit, material.case, material.row, material.body, material.settled, material.bundle
+            )
+        hard = hard_limit(material.body)
+        policy = reviews(self._service).desk.policy(now)
+        return {
+            "case": case,
+            "why": spoken(visit, case),
+            "clock": clock(visit, case, now),
+            "holder": holder,
+            "mine": holder == visit.subject,
+            "may_work": visit.has(WORKERS),
+            "hidden": hidden,
+            "on_page": material.on_page,
+            "acts": [
+                {"act": a, "text": str(a.detail.get("text") or "")}
+                for a in store.timeline(case.case_id)
+            ],
+            "others": [c for c in store.cases_of_client(case.client_id, who) if c.case_id != case.case_id],
+            "override_reasons": [
+                {"code": r.code, "text": r.zh if visit.language == "zh" else r.en, "side": r.side}
+                for r in OVERRIDE_REASONS.values()
+            ],
+            "hard": None if hard is None or hidden else visit.show.money(hard),
+            "hard_amt": hard,
+            "limit_amt": material.settled["max_debt_amt"],
+            "within": case.exposure_amt <= who.authority.get(case.currency, 0) and case.level <= who.level,
+            "latest_expiry": (now + policy.longest_override).date().isoformat(),
+            "first_expiry": (now + dt.timedelta(days=1)).date().isoformat(),
+            "latest_snooze": (now + policy.longest_snooze).date().isoformat(),
+            "default_expiry": (now + min(policy.longest_override, dt.timedelta(days=90))).date().isoformat(),
+            "proposal_id": case.proposal_id,
+            **shown,
+        }
+
+    async def show(self, visit: Visit, wrong: str | None = None) -> Response:
+        """The case as far as the visitor may see it."""
+        now = self._service.settings.now()
+        values = await anyio.to_thread.run_sync(partial(self._values, visit, now))
+        return visit.page(
+            "case.html.j2", status=422 if wrong else 200, wrong=wrong, form=visit.form, **values
+        )
+
+    # --- acts -----------------------------------------------------------------------------------
+
+    async def _act(self, visit: Visit, name: str, *arguments: Any) -> None:
+        """An act of the desk under the form's key; what is refused is told in the reader's words."""
+        now = self._service.settings.now()
+        desk = reviews(self._service).desk
+        key = keyed(visit, f"{name}/{visit.path('case_id')}")
+
+        def act() -> None:
+            self._case(visit, now)  # what the visitor may not know of is not there
+            getattr(desk, name)(visit.path("case_id"), person(visit, now), now, *arguments, keyed=key)
+
+        try:
+            await anyio.to_thread.run_sync(act)
+        except ReviewRefusedError as error:
+            raise ProblemError("review_refused", str(error)) from None
+        except ReviewStateError as error:
+            raise ProblemError("state_conflict", str(error)) from None
+
+    def _text(self, visit: Visit) -> str:
+        text = visit.form.get("text", "").strip()
+        if not 1 <= len(text) <= LONGEST_TEXT:
+            raise InputError(visit.words("case.text_wrong"))
+        return text
+
+    def _here(self, visit: Visit) -> str:
+        return f"/console/cases/{visit.path('case_id')}"
+
+    async def take(self, visit: Visit) -> Response:
+        """Take the case, or keep it a while longer."""
+        await self._act(visit, "take")
+        return visit.go(self._here(visit))
+
+    async def release(self, visit: Visit) -> Response:
+        """Give it back."""
+        await self._act(visit, "release")
+        return visit.go("/console/queue")
+
+    async def note(self, visit: Visit) -> Response:
+        """Write on it."""
+        await self._act(visit, "note", self._text(visit))
+        return visit.go(self._here(visit))
+
+    async def snooze(self, visit: Visit) -> Response:
+        """Let it sleep until a day's morning."""
+        try:
+            day = dt.date.fromisoformat(visit.form.get("until", ""))
+        except ValueError:
+            return await self.show(visit, visit.words("case.date_wrong"))
+        until = dt.datetime.combine(day, dt.time(1), dt.UTC)
+        await self._act(visit, "snooze", until, self._text(visit))
+        return visit.go("/console/queue")
+
+    async def view(self, visit: Visit) -> Response:
+        """The visitor's own view, before the score is shown."""
+        outcome = visit.form.get("outcome", "")
+        if outcome not in ("approve", "refer", "decline"):
+            return await self.show(visit, visit.words("case.outcome_wrong"))
+        try:
+            amount = _amount(visit)
+            text = self._text(visit)
+        except InputError as error:
+            return await self.show(visit, str(error))
+        await self._act(visit, "view", outcome, amount, text)
+        return visit.go(self._here(visit))
+
+    async def decide(self, visit: Visit) -> Response:
+        """Confirm, propose an override, or hand it up."""
+        action = visit.form.get("action", "")
+        if action not in ACTIONS:
+            return await self.show(visit, visit.words("case.action_wrong"))
+        try:
+            text = self._text(visit)
+            if action == "confirm":
+                outcome = visit.form.get("outcome", "")
+                if outcome not in ("approve", "decline"):
+                    raise InputError(visit.words("case.outcome_wrong"))
+                await self._act(visit, "confirm", outcome, text)
+            elif action == "escalate":
+                recommended = visit.form.get("recommended", "")
+                await self._act(
+                    visit, "escalate", text, recommended if recommended in ("approve", "decline") else None
+                )
+            else:
+                await self._override(visit, text)
+        except InputError as error:
+            return await self.show(visit, str(error))
+        if visit.form.get("and_next") == "yes":
+            # a second effect of the same form needs a key of its own
+            visit.form["key"] = visit.form.get("key", "") + "-next"
+            return visit.go(await next_case(visit))
+        return visit.go(self._here(visit))
+
+    async def _override(self, visit: Visit, text: str) -> None:
+        """A proposal that another person must approve; it is checked again when they do."""
+        form = visit.form
+        if form.get("reason_code") not in OVERRIDE_REASONS:
+            raise InputError(visit.words("case.reason_wrong"))
+        amount = _amount(visit)
+        if amount is None:
+            raise InputError(visit.words("case.limit_wrong"))
+        try:
+            expires = dt.date.fromisoformat(form.get("expires_on", ""))
+        except ValueError:
+            raise InputError(visit.words("case.date_wrong")) from None
+        now = self._service.settings.now()
+        case = await anyio.to_thread.run_sync(partial(self._case, visit, now))
+        await propose_override(visit, case, amount, form["reason_code"], expires, text)
+
+
+async def propose_override(
+    visit: Visit, case: ReviewCase, amount: str, reason: str, expires: dt.date, text: str
+) -> None:
+    """Create the proposal that carries an override."""
+    tightens = Decimal(amount) <= Decimal(case.max_debt_amt) / 100
+    call = visit.call(
+        {
+            "kind": "override",
+            "direction": "tightens" if tightens else "loosens",
+            "content": {
+                "client_id": case.client_id,
+                "decision_id": case.decision_id,
+                "max_debt_amt": amount,
+                "case_id": case.case_id,
+                "reason": reason,
+                "expires_on": expires.isoformat(),
+            },
+            "reason": text,
+        }
+    )
+    await Proposals(visit.service).create(call)
+
+
+def _amount(visit: Visit) -> str | None:
+    written = visit.form.get("max_debt_amt", "").strip().replace(",", "")
+    if not written:
+        return None
+    try:
+        amount = parse_decimal(written, 2, "max_debt_amt")
+    except InputError:
+        raise InputError(visit.words("simulator.money_wrong")) from None
+    if amount < 0:
+        raise InputError(visit.words("simulator.money_wrong"))
+    return format_decimal(amount, 2)
