@@ -47,7 +47,7 @@ SECURITY_HEADERS: Final = {
     ),
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
@@ -183,7 +183,8 @@ class Frame:
     def unknown(self, request: Request) -> Response:
         """The page for an address that does not exist."""
         error = ProblemError("not_found", "no page has this address")
-        return guarded(request, self._refusal(self.visit(request), error))
+        visit = self.visit(request)
+        return guarded(request, self._preference(visit) or self._refusal(visit, error))
 
     async def _answer(self, request: Request, page: Page | None) -> Response:
         visit = self.visit(request)

@@ -165,7 +165,7 @@ def pictures(visit: Visit, night: Night) -> dict[str, Any]:
             {
                 "label": between(visit, b, lambda v: show.share(v, 0)),
                 "count": b.count,
-                "debt": show.minor(debt),
+                "debt": show.minor(debt // 100 * 100),
                 "bar": bar,
             }
             for (b, debt), bar in zip(night.book, debts, strict=True)
