@@ -133,11 +133,16 @@ class Previous:
 
 @dataclass(frozen=True)
 class Override:
-    """A person's tightening of the limit; it may lower a cap, never raise one."""
+    """A person's limit, in place of what the client's own risk gives.
+
+    It lowers a cap. Where it ``loosens``, the soft terms (structural, behavioural, step) do not
+    apply: the cap then is the lesser of it and of law, line, concentration, group and firm.
+    """
 
     max_debt_amt: int
     proposal_id: str
     supersedes: str
+    loosens: bool = False
 
     def __post_init__(self) -> None:
         check_amount(self.max_debt_amt, "override.max_debt_amt")
@@ -259,6 +264,8 @@ def case_to_json(case: Case) -> dict[str, Any]:
             "max_debt_amt": format_decimal(override.max_debt_amt, 2),
             "proposal_id": override.proposal_id,
             "supersedes": override.supersedes,
+            # written where it is true: a tightening keeps the bytes that it always had
+            **({"loosens": True} if override.loosens else {}),
         },
     }
 
@@ -331,7 +338,10 @@ def case_from_json(document: Any) -> Case:
     if r.document.get("override") is not None:
         o = JsonReader(r.raw("override"), "case.override", *_fields(Override))
         override = Override(
-            o.amount("max_debt_amt"), o.typed("proposal_id", str), o.typed("supersedes", str)
+            o.amount("max_debt_amt"),
+            o.typed("proposal_id", str),
+            o.typed("supersedes", str),
+            "loosens" in o.document and o.typed("loosens", bool),
         )
     return Case(
         request=Request(

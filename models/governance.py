@@ -175,6 +175,13 @@ def effect(proposal: Proposal) -> tuple[str, dict[str, Any]] | None:
             "client_id": content["client_id"],
             "max_debt_amt": content["max_debt_amt"],
             "supersedes": content["decision_id"],
+            # a limit of a review case says which way it goes and until when it holds
+            **{k: content[k] for k in ("case_id", "expires_on") if k in content},
+            **(
+                {"loosens": True}
+                if proposal.direction == "loosens" and content["max_debt_amt"] is not None
+                else {}
+            ),
             **common,
         }
     if proposal.kind == "publication":

@@ -87,6 +87,7 @@ class CaseColumns:
     has_previous: BoolArray
     previous: dict[str, IntArray]
     override: IntArray
+    loosened: BoolArray
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -225,4 +226,5 @@ def case_columns(cases: Sequence[Case], market: MarketSnapshot) -> CaseColumns:
         has_previous=_flags([c.previous is not None for c in cases]),
         previous={name: previous(name) for name in _PREVIOUS},
         override=_ints([c.override.max_debt_amt if c.override else None for c in cases]),
+        loosened=_flags([c.override is not None and c.override.loosens for c in cases]),
     )

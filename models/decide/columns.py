@@ -255,6 +255,7 @@ def decide_prepared(
         structural=books.structural,
         behavioural=part(books.structural, _tier_share(tiers.tier, policy)),
         override=np.where(c.override == NULL, NO_LIMIT, c.override),
+        loosened=c.loosened,
         equity=books.equity,
         previous_soft=c.previous["soft_cap_amt"],
         sessions_since=since,

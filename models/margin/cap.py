@@ -47,6 +47,14 @@ class CapColumns:
     leverage_milli: IntArray
 
 
+def _whole(terms: IntArray) -> IntArray:
+    """Terms rounded down to whole currency units, never below zero."""
+    whole: IntArray = np.where(
+        terms >= NO_LIMIT, NO_LIMIT, np.maximum(terms, 0) // MINOR_PER_UNIT * MINOR_PER_UNIT
+    )
+    return whole
+
+
 def cap_waterfall(
     *,
     statutory: IntArray,
@@ -57,6 +65,7 @@ def cap_waterfall(
     structural: IntArray,
     behavioural: IntArray,
     override: IntArray,
+    loosened: BoolArray,
     equity: IntArray,
     previous_soft: IntArray,
     sessions_since: IntArray,
@@ -67,7 +76,8 @@ def cap_waterfall(
     """cap = min(hard, clamp(min(structural, behavioural), previous - down, previous + up)).
 
     The lower end of the clamp lifts both soft terms, its upper end is the term ``step``; a breach
-    has no lower end. Hard terms are never stepped.
+    has no lower end. Hard terms are never stepped. Where a person ``loosened`` the limit, the three
+    soft terms do not apply and the override stands in their place: it passes no hard term.
     """
     has_previous = previous_soft != NULL
     last = np.where(has_previous, previous_soft, 0)
@@ -94,9 +104,9 @@ def cap_waterfall(
         ],
         axis=1,
     )
-    terms = np.where(
-        terms >= NO_LIMIT, NO_LIMIT, np.maximum(terms, 0) // MINOR_PER_UNIT * MINOR_PER_UNIT
-    )
+    soft = _whole(terms[:, 5:8]).min(axis=1)
+    terms[:, 5:8] = np.where(loosened[:, None], NO_LIMIT, terms[:, 5:8])
+    terms = _whole(terms)
     running = np.minimum.accumulate(terms, axis=1)
     removed = np.zeros_like(terms)
     removed[:, 1:] = running[:, :-1] - running[:, 1:]
@@ -104,6 +114,5 @@ def cap_waterfall(
     positions = np.arange(terms.shape[1])
     binding = np.where(taken, positions[None, :], 0).max(axis=1)
     cap = running[:, -1]
-    soft = terms[:, 5:8].min(axis=1)
     leverage = np.where(equity > 0, (equity + cap) * MILLI_ONE // np.maximum(equity, 1), NULL)
     return CapColumns(cap, np.minimum(soft, MAX_AMT), terms, removed, binding, leverage)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import orjson
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts.canonical import canonical_bytes, sha256_hex
@@ -35,6 +36,7 @@ _NEEDED: Final = (
 _AT_ONCE: Final = 5_000
 """Cases of one submission: an entry stays small and readers of the file are not held up."""
 SYSTEM: Final = "gearline"
+LEAST_PRIORITY: Final = 5
 
 
 def make_case(
@@ -56,7 +58,7 @@ def make_case(
     case_id = case_id_of("decision", looked.decision_id, client_id)
     # whose true reason is for compliance alone is work for compliance alone
     above = any(t.audience == "compliance" for t in triggers)
-    due = now + dt.timedelta(hours=min(t.sla_hours for t in triggers))
+    due = now + dt.timedelta(hours=min((t.sla_hours for t in triggers), default=0))
     return ReviewCase(
         case_id=case_id,
         kind="decision",
@@ -73,7 +75,7 @@ def make_case(
         exposure_amt=max(looked.debt_amt, looked.max_debt_amt, looked.requested_amt or 0),
         max_debt_amt=looked.max_debt_amt,
         triggers=tuple(triggers),
-        priority=triggers[0].priority,
+        priority=triggers[0].priority if triggers else LEAST_PRIORITY,
         audience=AUDIENCES[2] if above else AUDIENCES[1],
         blind=is_blind(case_id, policy),
         opened_at=instant(now),
@@ -108,8 +110,12 @@ def segment_cases(
     currency: str,
     now: dt.datetime,
     policy: ReviewPolicy,
+    asked: str | None = None,
 ) -> list[ReviewCase]:
-    """The cases of one sealed segment, in row order; the same on every call."""
+    """The cases of one sealed segment, in row order; the same on every call.
+
+    ``asked`` names a decision whose case alone is wanted, also where no rule names it.
+    """
     d = read_decisions(root / segment, list(_NEEDED))
     inputs = pq.read_table((root / segment).parent / INPUTS_FILE, partitioning=None)
     if inputs.num_rows != d.num_rows:
@@ -129,6 +135,8 @@ def segment_cases(
     documents = inputs["case"]
     cases = []
     for i, name in enumerate(names):
+        if asked is not None and name != asked:
+            continue
         document = orjson.loads(documents[i].as_py())
         previous = document["previous"]
         looked = Looked(
@@ -138,7 +146,7 @@ def segment_cases(
             None, tuple(codes[i]), undefined[i], width, outside[i],
         )  # fmt: skip
         triggers = find_triggers(looked, policy)
-        if triggers:
+        if triggers or asked is not None:
             group = document["group"]
             made = make_case(
                 looked, triggers, client_id=clients[i],
@@ -245,18 +253,25 @@ def _currency(root: Path, finished: Mapping[str, Any]) -> str:
 
 
 def entry_case(
-    entry: Mapping[str, Any], bundle: Bundle, now: dt.datetime, policy: ReviewPolicy
+    entry: Mapping[str, Any],
+    bundle: Bundle,
+    now: dt.datetime,
+    policy: ReviewPolicy,
+    *,
+    always: bool = False,
 ) -> ReviewCase | None:
-    """The case of a decision of the service, from the body of its entry; None where no rule holds.
+    """The case of a decision of the service, from the body of its entry.
 
-    The outcome and limit looked at are the settled ones: what was answered.
+    None where no rule holds, unless ``always``: an appeal may be against any decision. The outcome
+    and limit looked at are the settled ones: what was answered.
     """
     body, settled = entry["decision"], entry["settled"]
     outside = None
     for fact in entry["facts"]:
         if fact["condition"] == "out_of_domain":
             name, value = fact["args"]["feature"], int(fact["args"]["value"])
-            declared: Mapping[str, Any] = next((f for f in bundle.features["features"] if f["name"] == name), {})
+            features = bundle.features["features"]
+            declared: Mapping[str, Any] = next((f for f in features if f["name"] == name), {})
             low, high = int(declared.get("low", value)), int(declared.get("high", value))
             outside = (str(name), value, low if value < low else high)
     previous = entry["published_amt"]
@@ -279,7 +294,7 @@ def entry_case(
         outside=outside,
     )
     triggers = find_triggers(looked, policy)
-    if not triggers:
+    if not triggers and not always:
         return None
     group = entry["case"]["group"]
     return make_case(
@@ -303,13 +318,24 @@ def open_with(case: ReviewCase, now: dt.datetime) -> Act:
     return act
 
 
-def all_cases(
-    root: Path, run_id: str, segments: Sequence[str], bundle: Bundle, now: dt.datetime,
-    policy: ReviewPolicy, currency: str,
-) -> Iterator[ReviewCase]:  # fmt: skip
-    """The cases of a run without opening them: what the rules would find."""
-    for bucket, segment in enumerate(segments):
-        yield from segment_cases(
-            root, segment, run_id=run_id, bucket=bucket, bundle=bundle, currency=currency,
-            now=now, policy=policy,
+def night_case(
+    root: Path,
+    reader: LedgerReader,
+    run_id: str,
+    decision: str,
+    now: dt.datetime,
+    policy: ReviewPolicy,
+) -> ReviewCase | None:
+    """What an appeal against a decision of a night is about; None if the run has no such one."""
+    started, finished = run_bodies(reader, run_id)
+    for bucket, segment in enumerate(finished["segments"]):
+        names = read_decisions(root / segment, ["decision_id"])["decision_id"]
+        if pc.index(names, decision).as_py() < 0:
+            continue
+        [found] = segment_cases(
+            root, segment, run_id=run_id, bucket=bucket,
+            bundle=Bundle.read(root / started["bundle_path"]), currency=_currency(root, finished),
+            now=now, policy=policy, asked=decision,
         )  # fmt: skip
+        return found
+    return None

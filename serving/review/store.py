@@ -175,6 +175,16 @@ class ReviewStore(LedgerReader):
                 return case
         return None
 
+    def opened_after(self, reader: Reviewer, edge: dt.datetime | None) -> int:
+        """How many cases that are not closed were opened after a moment; all without one."""
+        low = "" if edge is None else instant(edge)
+        [(found,)] = self._query(
+            "SELECT count(*) FROM review_cases WHERE state <> 'closed' AND audience <= ?"
+            " AND opened_at > ?",
+            (reader.audience, low),
+        )
+        return int(found)
+
     def counts(self, reader: Reviewer, now: dt.datetime) -> dict[str, Any]:
         """How many open cases by rule, late ones, sleeping ones, held ones, and one's own."""
         at = instant(now)

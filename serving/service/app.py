@@ -25,7 +25,8 @@ from models.policy.pack import LEVELS
 from serving.console.app import console_routes
 from serving.ledger import Ledger, LedgerReader, LedgerUnavailableError
 from serving.publish import publish_last_run
-from serving.service import proposals
+from serving.review import ReviewDesk, ReviewStore
+from serving.service import proposals, reviews
 from serving.service.answers import DECISION_KIND, decision_answer, limits_answer
 from serving.service.edge import (
     LOG,
@@ -39,6 +40,7 @@ from serving.service.edge import (
 )
 from serving.service.engine import RETRY_AFTER_S, Engine
 from serving.service.metrics import Metrics
+from serving.service.overrides import Overrides
 from serving.service.problems import ProblemError, of_status
 from serving.service.requests import Ask, idempotency_key, read_ask
 from serving.service.settings import Settings
@@ -64,6 +66,9 @@ class Service:
         self._reader: LedgerReader | None = None
         self._known: tuple[int, ...] = ()
         self._refreshing = threading.Lock()
+        self._desk: ReviewDesk | None = None
+        self.overrides = Overrides(self)
+        self.reviews_api = reviews.Reviews(self)
         self.names: dict[str, dict[str, str]] = {"en": {}, "zh": {}}
 
     def start(self) -> None:
@@ -73,6 +78,7 @@ class Service:
         publish_last_run(settings.lake, settings.ledger)
         self._ledger = Ledger.open(settings.ledger)
         self._reader = LedgerReader(settings.ledger)
+        self._desk = ReviewDesk(self._ledger, ReviewStore(settings.ledger))
         world = load_world(settings.lake, self._reader)
         self._engine = Engine(self._ledger, self._reader, world, settings.now)
         self._known = self._in_force()
@@ -143,7 +149,8 @@ class Service:
         if self._engine is not None:
             self._engine.close()
             self._engine.world.close()
-        for part in (self._reader, self._ledger):
+        store = None if self._desk is None else self._desk.store
+        for part in (store, self._reader, self._ledger):
             if part is not None:
                 part.close()
 
@@ -172,6 +179,13 @@ class Service:
         if self._reader is None:
             raise ProblemError("not_ready", "the service is starting", headers={"retry-after": "1"})
         return self._reader
+
+    @property
+    def reviews(self) -> ReviewDesk:
+        """The review queue."""
+        if self._desk is None:
+            raise ProblemError("not_ready", "the service is starting", headers={"retry-after": "1"})
+        return self._desk
 
     async def look_up(self, label: str, count: int = 1, before: int | None = None) -> list[Any]:
         """Entries under a label, newest first."""
@@ -209,9 +223,9 @@ class Service:
         return answer(self.shown(entry, call), 201, headers)
 
     async def create_simulation(self, call: Call) -> Response:
-        entry, _ = await self.engine.decide(
-            self._ask(call), call.caller.subject, None, stored=False
-        )
+        ask = self._ask(call)
+        await self.reviews_api.refuse_blind(call, ask.client_id)
+        entry, _ = await self.engine.decide(ask, call.caller.subject, None, stored=False)
         document = {**self.shown(entry, call), "simulation": True}
         return answer(document, 200, {"content-language": call.language})
 
@@ -220,6 +234,7 @@ class Service:
         if not found or found[0].kind != DECISION_KIND:
             raise ProblemError("not_found", "no decision of this service has this number")
         [stored] = found
+        await self.reviews_api.refuse_blind(call, str(stored.body["client_id"]))
         entry = {
             **stored.body,
             "entry": {
@@ -233,6 +248,7 @@ class Service:
     async def get_limits(self, call: Call) -> Response:
         """The client's last decision here, or what the published night decided."""
         client = call.path("client_id")
+        await self.reviews_api.refuse_blind(call, client)
         world = self.engine.world
         for stored in await self.look_up(f"client_id/{client}", 20):
             if stored.kind == DECISION_KIND and stored.body["night"] == world.run_id:
@@ -365,7 +381,7 @@ class Service:
             op("GET", "/readyz", "ready", None, self.ready),
             op("GET", "/metrics", "metrics", None, self.show_metrics),
         ]
-        return [*mine, *proposals.operations(self)]
+        return [*mine, *proposals.operations(self), *reviews.operations(self)]
 
     def routes(self) -> list[BaseRoute]:
         """The operations as routes, those of one path together."""

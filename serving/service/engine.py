@@ -28,6 +28,7 @@ from models.bundle import Bundle
 from models.conditions import DUPLICATE_HOURS, Fact, settle
 from models.decide import decide_columns
 from models.decide.body import bodies
+from models.review import load_review_rules
 from serving.ledger import (
     KeyedRequest,
     Ledger,
@@ -38,8 +39,11 @@ from serving.ledger import (
 )
 from serving.ledger.envelope import Request as Frozen
 from serving.ledger.envelope import freeze
+from serving.ledger.group import Act
+from serving.review.case import QueueEmptyError, ReviewRefusedError, ReviewStateError
+from serving.review.opening import entry_case, open_with
 from serving.service.answers import DECISION_KIND
-from serving.service.problems import ProblemError
+from serving.service.problems import ProblemError, of_review
 from serving.service.requests import Ask
 from serving.service.settings import IDEMPOTENCY_HOURS
 from serving.service.world import Prepared, World
@@ -59,6 +63,9 @@ class Job:
     caller: str
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[Any] = field(repr=False)
+    act: Act | None = None
+    override: Override | None = None
+    before: Prepared | None = None
     body: dict[str, Any] | None = None
     result: Any = None
     error: BaseException | None = None
@@ -102,10 +109,29 @@ class Engine:
         return await self._submit(ask, [], caller, keyed, stored)
 
     async def record(
-        self, entries: list[tuple[Frozen, str | None]], caller: str, keyed: KeyedRequest | None
+        self,
+        entries: list[tuple[Frozen, str | None]],
+        caller: str,
+        keyed: KeyedRequest | None,
+        act: Act | None = None,
     ) -> tuple[dict[str, Any], bool]:
-        """Record entries under a request; the body of the first, and whether it is a repeat."""
-        return await self._submit(None, entries, caller, keyed, True)
+        """Record entries under a request; the body of the first, and whether it is a repeat.
+
+        ``act`` runs in the transaction that records them, and may refuse.
+        """
+        return await self._submit(None, entries, caller, keyed, True, act)
+
+    async def try_override(
+        self, ask: Ask, override: Override, caller: str, before: Prepared | None = None
+    ) -> dict[str, Any]:
+        """The entry that a decision under an override would leave, on the data as they are now.
+
+        ``before`` holds the inputs of an applicant, whom no night knows. Nothing is recorded.
+        """
+        entry, _ = await self._submit(
+            ask, [], caller, None, False, override=override, before=before
+        )
+        return entry
 
     async def repeated(self, keyed: KeyedRequest) -> dict[str, Any] | None:
         """The body that this request left when it was first made, or None."""
@@ -123,6 +149,9 @@ class Engine:
         caller: str,
         keyed: KeyedRequest | None,
         stored: bool,
+        act: Act | None = None,
+        override: Override | None = None,
+        before: Prepared | None = None,
     ) -> tuple[dict[str, Any], bool]:
         if keyed is not None:
             if keyed.key in self._in_flight:
@@ -134,6 +163,7 @@ class Engine:
             self._in_flight.add(keyed.key)
         loop = asyncio.get_running_loop()
         job = Job(ask, entries, keyed, stored, caller, loop, loop.create_future())
+        job.act, job.override, job.before = act, override, before
         self._jobs.put(job)
         try:
             # shielded: a caller who hangs up does not undo what is being recorded
@@ -186,7 +216,7 @@ class Engine:
         for job in asked:
             assert job.ask is not None
             try:
-                found = world.prepare(job.ask, secrets.token_hex(16), now)
+                found = job.before or world.prepare(job.ask, _key_of(job), now)
             except InputError as error:
                 job.error = ProblemError("body_invalid", str(error))
                 continue
@@ -197,8 +227,10 @@ class Engine:
                     " 'applicant' for somebody new",
                 )
                 continue
-            if job.stored:
-                found = self._with_record(found, now)
+            if job.override is not None:
+                found = replace(found, case=replace(found.case, override=job.override))
+            else:
+                found = self._with_record(found, now, job.stored)
             prepared.append((job, found))
         for of_applicants in (False, True):
             part = [(j, p) for j, p in prepared if p.applicant is of_applicants]
@@ -207,7 +239,7 @@ class Engine:
         submissions = []
         for job in group:
             if job.error is None and job.stored and job.entries:
-                submissions.append((job, Submission(job.entries, job.keyed)))
+                submissions.append((job, Submission(job.entries, job.keyed, job.act)))
         if submissions:
             self._ledger.commit_group([s for _, s in submissions])
         for job, submission in submissions:
@@ -220,15 +252,18 @@ class Engine:
                 body = orjson.loads(stored)["body"]
             job.result = ({**body, "entry": place_of(place, stored)}, submission.repeated)
 
-    def _with_record(self, p: Prepared, now: dt.datetime) -> Prepared:
+    def _with_record(self, p: Prepared, now: dt.datetime, stored: bool) -> Prepared:
         """What the ledger knows of the client: an earlier application, an approved override."""
         facts, case = list(p.facts), p.case
         for entry in self._reader.latest(f"override/{case.client_id}"):
-            if entry.kind == "override_in_force":
+            until = entry.body.get("expires_on")
+            lapsed = until is not None and str(until) < now.date().isoformat()
+            if entry.kind == "override_in_force" and not lapsed:
                 amount = parse_decimal(str(entry.body["max_debt_amt"]), 2, "max_debt_amt")
                 by, of = str(entry.body["proposal_id"]), str(entry.body["supersedes"])
-                case = replace(case, override=Override(amount, by, of))
-        if case.request.requested_debt_amt is not None:
+                loosens = entry.body.get("loosens") is True
+                case = replace(case, override=Override(amount, by, of, loosens))
+        if stored and case.request.requested_debt_amt is not None:
             for entry in self._reader.latest(f"application/{case.client_id}"):
                 at = dt.datetime.fromisoformat(str(entry.body["decided_at"]))
                 if now - at < dt.timedelta(hours=DUPLICATE_HOURS):
@@ -278,8 +313,17 @@ class Engine:
                 frozen = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
                 job.entries = [(freeze(DECISION_KIND, entry, frozen), None)]
                 job.body = entry
+                moment = self._now()
+                case = entry_case(entry, bundle, moment, load_review_rules(moment.date()))
+                if case is not None:
+                    job.act = open_with(case, moment)
             else:
                 job.result = (entry, False)
+
+
+def _key_of(job: Job) -> str:
+    """What names the decision: of an override its proposal, else a number of its own."""
+    return secrets.token_hex(16) if job.override is None else f"override/{job.override.proposal_id}"
 
 
 def place_of(position: int, entry: bytes) -> dict[str, Any]:
@@ -310,6 +354,8 @@ def as_problem(error: BaseException) -> BaseException:
             "idempotency_key_reused",
             "this Idempotency-Key was used with another body; use a new key for a new request",
         )
+    if isinstance(error, QueueEmptyError | ReviewRefusedError | ReviewStateError):
+        return of_review(error)
     if isinstance(error, LedgerUnavailableError):
         return ProblemError(
             "ledger_unavailable",

@@ -3,62 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from data_contracts.case import AML_LEVELS
 from data_contracts.decision import OUTCOMES
 from models.governance import DIRECTIONS, KINDS, STATES
 from models.reasons.catalogue import AUDIENCES
 from serving.service.edge import Operation
+from serving.service.openapi_parts import (
+    ASKED,
+    DATE,
+    DECIMAL,
+    FLAG,
+    HASH,
+    NUMBER,
+    TEXT,
+    TIME,
+    WHOLE,
+    Schema,
+    as_list,
+    as_object,
+    or_null,
+    ref,
+)  # fmt: skip
+from serving.service.openapi_reviews import (
+    REVIEW_ABOUT,
+    REVIEW_KEYED,
+    REVIEW_QUERIES,
+    review_schemas,
+)
 from serving.service.problems import CODES, PROBLEM_TYPE
 from serving.service.requests import BUREAU
 from serving.service.settings import LARGEST_BODY_BYTES
 
-Schema = dict[str, Any]
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _object(properties: Schema, optional: Iterable[str] = (), **more: Any) -> Schema:
-    left = set(optional)
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [name for name in properties if name not in left],
-        "additionalProperties": False,
-        **more,
-    }
-
-
-def _null(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _list(of: Schema) -> Schema:
-    return {"type": "array", "items": of}
-
-
-TEXT: Final[Schema] = {"type": "string"}
-WHOLE: Final[Schema] = {"type": "integer"}
-FLAG: Final[Schema] = {"type": "boolean"}
-DATE: Final[Schema] = {"type": "string", "format": "date"}
-TIME: Final[Schema] = {"type": "string", "format": "date-time"}
-HASH: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-NUMBER: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"}
-ASKED: Final[Schema] = {
-    "type": "string",
-    "pattern": "^(0|[1-9][0-9]{0,9})(\\.[0-9]{1,2})?$",
-    "description": "Money as a decimal string in the stated currency.",
-}
-DECIMAL: Final[Schema] = {"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?$"}
-
 
 def _schemas(currency: str) -> dict[str, Schema]:
-    maybe_amount = _null(ASKED)
+    maybe_amount = or_null(ASKED)
     flag = {"type": "boolean"}
-    applicant = _object(
+    applicant = as_object(
         {
             "pep": flag,
             "sanctioned": flag,
@@ -67,12 +49,12 @@ def _schemas(currency: str) -> dict[str, Schema]:
             "income_amt": maybe_amount,
             "net_worth_amt": maybe_amount,
             "liquid_assets_amt": maybe_amount,
-            "experience_months": _null({"type": "integer", "minimum": 0, "maximum": 1200}),
-            "suitability_level": _null({"type": "integer", "minimum": 1, "maximum": 5}),
-            "literacy_score": _null({"type": "integer", "minimum": 0, "maximum": 100}),
-            "bureau_status": _null({"enum": list(BUREAU)}),
-            "kyc_verified_on": _null(DATE),
-            "kyc_expires_on": _null(DATE),
+            "experience_months": or_null({"type": "integer", "minimum": 0, "maximum": 1200}),
+            "suitability_level": or_null({"type": "integer", "minimum": 1, "maximum": 5}),
+            "literacy_score": or_null({"type": "integer", "minimum": 0, "maximum": 100}),
+            "bureau_status": or_null({"enum": list(BUREAU)}),
+            "kyc_verified_on": or_null(DATE),
+            "kyc_expires_on": or_null(DATE),
         },
         optional=(
             "income_amt", "net_worth_amt", "liquid_assets_amt", "experience_months",
@@ -83,13 +65,13 @@ def _schemas(currency: str) -> dict[str, Schema]:
     base = {"client_id": NUMBER, "currency": {"const": currency, "description": "ISO 4217"}}
     ask = {
         "anyOf": [
-            _object({**base, "requested_debt_amt": maybe_amount}, ["requested_debt_amt"]),
-            _object({**base, "requested_debt_amt": ASKED, "applicant": _ref("Applicant")}),
+            as_object({**base, "requested_debt_amt": maybe_amount}, ["requested_debt_amt"]),
+            as_object({**base, "requested_debt_amt": ASKED, "applicant": ref("Applicant")}),
         ]
     }
-    limit = _object({"term": TEXT, "limit_amt": _null(DECIMAL), "removed_amt": DECIMAL})
-    line = _object({"line": TEXT, "maintenance": DECIMAL, "distance": _null(DECIMAL)})
-    reason = _object(
+    limit = as_object({"term": TEXT, "limit_amt": or_null(DECIMAL), "removed_amt": DECIMAL})
+    line = as_object({"line": TEXT, "maintenance": DECIMAL, "distance": or_null(DECIMAL)})
+    reason = as_object(
         {
             "code": TEXT,
             "audience": {"enum": list(AUDIENCES)},
@@ -108,65 +90,67 @@ def _schemas(currency: str) -> dict[str, Schema]:
         "debt_amt": DECIMAL,
         "equity_amt": DECIMAL,
         "max_debt_amt": DECIMAL,
-        "max_leverage": _null(DECIMAL),
+        "max_leverage": or_null(DECIMAL),
         "stale": FLAG,
         "binding": TEXT,
         "rate_bps": WHOLE,
-        "maintenance": _null(DECIMAL),
-        "lines": _list(line),
+        "maintenance": or_null(DECIMAL),
+        "lines": as_list(line),
     }
-    decision = _object(
+    decision = as_object(
         {
             **shared,
             "engine_version": TEXT,
-            "supersedes": _null(TEXT),
+            "supersedes": or_null(TEXT),
             "provisional": FLAG,
-            "requested_debt_amt": _null(DECIMAL),
-            "pd": _object({"value": DECIMAL, "low": DECIMAL, "high": DECIMAL}),
-            "lgd": _null(DECIMAL),
+            "requested_debt_amt": or_null(DECIMAL),
+            "pd": as_object({"value": DECIMAL, "low": DECIMAL, "high": DECIMAL}),
+            "lgd": or_null(DECIMAL),
             "expected_loss_amt": DECIMAL,
-            "cap_waterfall": _list(limit),
-            "rate_waterfall": _list(_object({"component": TEXT, "bps": WHOLE})),
-            "reasons": _list(reason),
+            "cap_waterfall": as_list(limit),
+            "rate_waterfall": as_list(as_object({"component": TEXT, "bps": WHOLE})),
+            "reasons": as_list(reason),
             "hashes": {"type": "object", "additionalProperties": HASH},
             "decision_sha256": HASH,
-            "attributions": _object({"base": WHOLE, "values": _list(WHOLE)}),
-            "conditions": _list(TEXT),
+            "attributions": as_object({"base": WHOLE, "values": as_list(WHOLE)}),
+            "conditions": as_list(TEXT),
             "simulation": {"const": True},
-            "entry": _null(_object({"position": WHOLE, "entry_id": TEXT, "recorded_at": TIME})),
+            "entry": or_null(as_object({"position": WHOLE, "entry_id": TEXT, "recorded_at": TIME})),
         },
         optional=("attributions", "conditions", "simulation"),
     )
     content = {
-        "model": _object({"bundle_sha256": HASH, "review_on": DATE}),
-        "override": _object(
+        "model": as_object({"bundle_sha256": HASH, "review_on": DATE}),
+        "override": as_object(
             {"client_id": NUMBER, "decision_id": NUMBER, "max_debt_amt": maybe_amount}
         ),
-        "publication": _object({"run_id": NUMBER}),
-        "policy": _object({"pack": {"enum": ["cn", "us"]}, "sha256": HASH}),
+        "publication": as_object({"run_id": NUMBER}),
+        "policy": as_object({"pack": {"enum": ["cn", "us"]}, "sha256": HASH}),
     }
     why = {"type": "string", "minLength": 1, "maxLength": 1000}
     asked = [
-        _object({"kind": {"const": k}, "direction": {"enum": list(d)}, "content": c, "reason": why})
+        as_object(
+            {"kind": {"const": k}, "direction": {"enum": list(d)}, "content": c, "reason": why}
+        )
         for k, c, d in (
             ("model", content["model"], DIRECTIONS),
             ("publication", content["publication"], DIRECTIONS),
             ("policy", content["policy"], DIRECTIONS),
             (
                 "override",
-                _object({"client_id": NUMBER, "decision_id": NUMBER, "max_debt_amt": ASKED}),
+                as_object({"client_id": NUMBER, "decision_id": NUMBER, "max_debt_amt": ASKED}),
                 ("tightens",),
             ),
             (
                 "override",
-                _object(
+                as_object(
                     {"client_id": NUMBER, "decision_id": NUMBER, "max_debt_amt": {"type": "null"}}
                 ),
                 ("loosens",),
             ),
         )
     ]
-    proposal = _object(
+    proposal = as_object(
         {
             "proposal_id": TEXT,
             "kind": {"enum": list(KINDS)},
@@ -176,18 +160,18 @@ def _schemas(currency: str) -> dict[str, Schema]:
             "reason": TEXT,
             "author": TEXT,
             "state": {"enum": list(STATES)},
-            "approvals": _list(TEXT),
+            "approvals": as_list(TEXT),
             "quorum": WHOLE,
             "revision": WHOLE,
-            "closed_by": _null(TEXT),
+            "closed_by": or_null(TEXT),
         }
     )
-    parameter = _object(
+    parameter = as_object(
         {
             "parameter": TEXT,
             "level": {"enum": ["statute", "exchange", "house"]},
             "unit": TEXT,
-            "values": _list(WHOLE),
+            "values": as_list(WHOLE),
             "since": TIME,
             "reference": TEXT,
             "verified": FLAG,
@@ -195,58 +179,59 @@ def _schemas(currency: str) -> dict[str, Schema]:
         }
     )
     return {
+        **review_schemas(currency),
         "Ask": ask,
         "Applicant": applicant,
         "Decision": decision,
-        "Limits": _object({**shared, "source": {"enum": ["decision", "night"]}}),
-        "Policy": _object(
+        "Limits": as_object({**shared, "source": {"enum": ["decision", "night"]}}),
+        "Policy": as_object(
             {
                 "pack": TEXT,
                 "currency": TEXT,
                 "effective_on": DATE,
                 "sha256": HASH,
-                "parameters": _list(parameter),
+                "parameters": as_list(parameter),
             }
         ),
-        "Models": _object(
+        "Models": as_object(
             {
                 "engine_version": TEXT,
-                "night": _object(
+                "night": as_object(
                     {
                         "run_id": TEXT,
                         "as_of": DATE,
                         "effective_on": DATE,
                         "market_sha256": HASH,
                         "features_good_until": TIME,
-                        "stability_index": _null(DECIMAL),
+                        "stability_index": or_null(DECIMAL),
                     }
                 ),
-                "models": _list(
-                    _object(
+                "models": as_list(
+                    as_object(
                         {
                             "bundle_sha256": HASH,
                             "feature_set": TEXT,
                             "for": {"enum": ["clients", "applicants"]},
-                            "review_on": _null(DATE),
+                            "review_on": or_null(DATE),
                         }
                     )
                 ),
             }
         ),
         "ProposalAsked": {"anyOf": asked},
-        "Approval": _object({"content_sha256": HASH}),
-        "Rejection": _object({"reason": why}),
+        "Approval": as_object({"content_sha256": HASH}),
+        "Rejection": as_object({"reason": why}),
         "Proposal": proposal,
-        "Proposals": _object({"proposals": _list(_ref("Proposal"))}),
+        "Proposals": as_object({"proposals": as_list(ref("Proposal"))}),
         "Status": {"type": "object", "properties": {"status": TEXT}, "required": ["status"]},
-        "Problem": _object(
+        "Problem": as_object(
             {
                 "type": TEXT,
                 "title": TEXT,
                 "status": WHOLE,
                 "code": {"enum": sorted(CODES)},
                 "detail": TEXT,
-                "errors": _list(_object({"pointer": TEXT, "detail": TEXT})),
+                "errors": as_list(as_object({"pointer": TEXT, "detail": TEXT})),
             },
             optional=("errors",),
         ),
@@ -267,6 +252,7 @@ _ABOUT: Final[dict[str, tuple[str, str | None, int, str]]] = {
     "editProposal": ("Edit a proposal; its approvals are void", "ProposalAsked", 200, "Proposal"),
     "approveProposal": ("Approve the content that was read", "Approval", 201, "Proposal"),
     "rejectProposal": ("Close a proposal without effect", "Rejection", 201, "Proposal"),
+    **REVIEW_ABOUT,
     "live": ("The process runs", None, 200, "Status"),
     "ready": ("A night is published and the ledger answers", None, 200, "Status"),
     "metrics": ("Prometheus metrics", None, 200, ""),
@@ -276,6 +262,7 @@ _ABOUT: Final[dict[str, tuple[str, str | None, int, str]]] = {
 
 KEYED: Final = frozenset(
     {"createDecision", "createProposal", "editProposal", "approveProposal", "rejectProposal"}
+    | REVIEW_KEYED
 )
 """Operations that take an Idempotency-Key: all that leave an entry."""
 
@@ -284,7 +271,7 @@ def _problem(code: int) -> Schema:
     names = ", ".join(k for k, (status, _) in CODES.items() if status == code)
     return {
         "description": f"Problem: {names}",
-        "content": {PROBLEM_TYPE: {"schema": _ref("Problem")}},
+        "content": {PROBLEM_TYPE: {"schema": ref("Problem")}},
     }
 
 
@@ -307,6 +294,8 @@ def _parameters(operation: Operation) -> list[Schema]:
     if operation.name == "editProposal":
         etag = {"type": "string", "pattern": '^"[1-9][0-9]{0,8}"$'}
         found.append({"name": "If-Match", "in": "header", "required": True, "schema": etag})
+    for name, schema in REVIEW_QUERIES.get(operation.name, {}).items():
+        found.append({"name": name, "in": "query", "required": False, "schema": schema})
     if operation.roles is not None:
         found.append({"name": "Accept-Language", "description": "zh or en", **header})
         found.append({"name": "traceparent", "description": "W3C Trace Context", **header})
@@ -315,7 +304,7 @@ def _parameters(operation: Operation) -> list[Schema]:
 
 def _operation(operation: Operation) -> Schema:
     summary, body, status, answer = _ABOUT[operation.name]
-    content = {"application/json": {"schema": _ref(answer) if answer else {"type": "object"}}}
+    content = {"application/json": {"schema": ref(answer) if answer else {"type": "object"}}}
     if operation.name == "metrics":
         content = {"text/plain": {"schema": {"type": "string"}}}
     document: Schema = {
@@ -336,11 +325,13 @@ def _operation(operation: Operation) -> Schema:
     if body is not None:
         document["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _ref(body)}},
+            "content": {"application/json": {"schema": ref(body)}},
         }
         codes += [400, 404, 413, 415, 422]
     if operation.name in KEYED:
         codes += [409]
+    if operation.name in REVIEW_QUERIES or operation.name == "getReview":
+        codes += [400, 409]
     if operation.name == "editProposal":
         codes += [412, 428]
     if operation.name in KEYED - {"createDecision"}:

@@ -8,19 +8,27 @@ from typing import Any, Final
 
 import orjson
 
+from data_contracts.errors import InputError
+from serving.review.case import QueueEmptyError, ReviewRefusedError, ReviewStateError
+
 PROBLEM_TYPE: Final = "application/problem+json"
 CODES: Final[dict[str, tuple[int, str]]] = {
     "body_not_json": (400, "The body is not JSON"),
+    "query_invalid": (400, "A parameter of the query breaks a rule"),
     "header_missing": (400, "A header is missing or malformed"),
     "token_missing": (401, "Sign in with a bearer token"),
     "token_refused": (401, "The token is not accepted"),
     "role_missing": (403, "The role does not allow this"),
+    "review_refused": (403, "This person may not work on this case"),
+    "blind_read": (403, "Record your own view first"),
     "four_eyes": (403, "Author and approver are one person"),
     "form_refused": (403, "The form is not of this session"),
     "review_refused": (403, "This person may not do this with the case"),
     "not_found": (404, "There is no such thing"),
+    "queue_empty": (404, "Nothing waits"),
     "method_not_allowed": (405, "The method does not exist here"),
     "request_in_flight": (409, "The same request is being worked on"),
+    "past_hard": (409, "The override passes a hard limit"),
     "state_conflict": (409, "The state does not allow this"),
     "blind_first": (409, "The case is read blind"),
     "version_conflict": (412, "It has changed since it was read"),
@@ -73,6 +81,18 @@ class ProblemError(Exception):
     def body(self) -> bytes:
         """The document's bytes."""
         return orjson.dumps(self.document())
+
+
+def of_review(error: InputError) -> ProblemError:
+    """A refusal of the review queue as the problem that its caller is told."""
+    if isinstance(error, QueueEmptyError):
+        return ProblemError("queue_empty", str(error))
+    if isinstance(error, ReviewRefusedError):
+        return ProblemError("review_refused", str(error))
+    if isinstance(error, ReviewStateError):
+        missing = str(error).startswith(("there is no case", "there is no decision"))
+        return ProblemError("not_found" if missing else "state_conflict", str(error))
+    return ProblemError("body_invalid", str(error))
 
 
 def of_status(status: int) -> ProblemError:

@@ -22,6 +22,7 @@ from models.governance import (
 from serving.ledger.envelope import Request as Frozen
 from serving.ledger.envelope import freeze
 from serving.service.edge import Call, Operation, answer
+from serving.service.overrides import of_case
 from serving.service.problems import ProblemError
 from serving.service.requests import Reader, idempotency_key
 
@@ -136,6 +137,11 @@ class Proposals:
         """Another content under the same number."""
         idempotency_key(call.request.headers.get("idempotency-key"))
         known = await self._find(call)
+        if of_case(known):
+            raise ProblemError(
+                "state_conflict",
+                "the override of a case is not edited: withdraw it, and propose anew from the case",
+            )
         _, direction, content, reason = _read(call, known)
         self._require_match(call, known)
         changed = _apply(lambda: known.edited(call.caller.subject, direction, content, reason))
@@ -155,6 +161,8 @@ class Proposals:
         if repeat is not None:
             return repeat
         changed = _apply(lambda: known.approved(call.caller.subject, content))
+        if of_case(known):
+            await self._service.overrides.approver(call, known)
         return await self._record(call, operation, changed, "approved", 201)
 
     async def reject(self, call: Call) -> Response:
@@ -222,12 +230,18 @@ class Proposals:
         entries: list[tuple[Frozen, str | None]] = [
             (freeze(PROPOSAL_KIND, body, canonical_bytes(body)), place)
         ]
+        ending = None
+        more: list[tuple[Frozen, str | None]] = []
+        if of_case(proposal):
+            overrides = self._service.overrides
+            more, ending = await overrides.ended(proposal, call.caller.subject, because)
         left = effect(proposal)
         if left is not None:
             entries.append((freeze(left[0], left[1], canonical_bytes(left[1])), None))
+        entries += more
         try:
             stored, _ = await self._service.engine.record(
-                entries, call.caller.subject, self._keyed(call, operation)
+                entries, call.caller.subject, self._keyed(call, operation), ending
             )
         except InputError as error:
             if place not in str(error):

@@ -28,6 +28,7 @@ def _cap(previous: int = NONE, since: int = 1, breached: Any = False, **terms: A
     chosen = {**HARD_AND_SOFT, "equity": 1_000_000, **terms}
     return cap_waterfall(
         **{name: np.array([value], dtype=np.int64) for name, value in chosen.items()},
+        loosened=np.array([False]),
         previous_soft=np.array([previous], dtype=np.int64),
         sessions_since=np.array([since], dtype=np.int64),
         step_up_ratio=20_000,

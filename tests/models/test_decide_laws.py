@@ -241,6 +241,25 @@ def test_an_override_lowers_the_cap_and_never_raises_it():
     assert loose.body["max_debt_amt"] == free.body["max_debt_amt"]
 
 
+@given(st.data(), st.sampled_from(KINDS), st.integers(0, 10**12))
+@settings(max_examples=60, deadline=None)
+def test_a_loosening_override_lifts_the_soft_terms_and_passes_no_hard_one(data, kind, amount):
+    case = data.draw(cases("c1", kind))
+    free = _decide(replace(case, override=None), kind, TYPICAL)
+    loosened = replace(case, override=Override(amount, "p1", "d1", loosens=True))
+    made = _decide(loosened, kind, TYPICAL)
+    hard_terms = ("statutory", "line", "concentration", "group", "firm")
+    hard = [
+        Decimal(w["limit_amt"])
+        for w in made.body["cap_waterfall"]
+        if w["term"] in hard_terms and w["limit_amt"] is not None
+    ]
+    assert Decimal(made.body["max_debt_amt"]) == min(*hard, Decimal(amount // 100))
+    assert made.body["soft_cap_amt"] == free.body["soft_cap_amt"]
+    before = [w for w in free.body["cap_waterfall"] if w["term"] in hard_terms]
+    assert [w for w in made.body["cap_waterfall"] if w["term"] in hard_terms] == before
+
+
 @given(st.data(), st.sampled_from(KINDS), st.integers(1, 5))
 @settings(max_examples=40, deadline=None)
 def test_rows_equal_columns_for_any_split_and_order_of_clients(data, kind, n):

@@ -30,6 +30,33 @@ def all_roles(service):
     return jwt.encode(claims, _local_key(service.lake, create=False), algorithm="EdDSA")
 
 
+OF_REVIEWS: dict[str, Any] = {
+    "takeNextReview": {},
+    "takeReview": {},
+    "releaseReview": {},
+    "noteReview": {"text": "seen"},
+    "snoozeReview": {"hours": 2, "text": "waits for documents"},
+    "escalateReview": {"text": "beyond me", "recommended_outcome": "decline"},
+    "viewReview": {"outcome": "decline", "max_debt_amt": "1.00", "text": "thin"},
+    "confirmReview": {"outcome": "approve", "text": "as it is"},
+    "overrideReview": {
+        "max_debt_amt": "1.00", "reason_code": "adverse_news", "expires_on": "2024-05-01",
+        "text": "litigation",
+    },
+}  # fmt: skip
+
+
+def open_case(service):
+    """The number of an appeal's case that is not read blind, on a decision of its own."""
+    while True:
+        decided = service.decide(PLAIN[14]).json()["decision_id"]
+        body = {"decision_id": decided, "text": "the client disagrees"}
+        made = service.call("POST", "/v1/appeals", "service", json=body).json()["case_id"]
+        shown = service.call("GET", f"/v1/reviews/{made}", "auditor").json()
+        if not shown["blind"]:
+            return made
+
+
 def arguments(service, operation):
     """A role, path and body with which an operation succeeds."""
     role = sorted(operation.roles)[0] if operation.roles else "service"
@@ -40,6 +67,21 @@ def arguments(service, operation):
         path = service.decide(PLAIN[11]).headers["location"]
     elif "client_id" in path:
         path = f"/v1/clients/{PLAIN[12]}/limits"
+    elif "case_id" in path or operation.name == "takeNextReview":
+        case_id = open_case(service)
+        path = path.replace("{case_id}", case_id)
+        body = OF_REVIEWS.get(operation.name)
+        if operation.name not in ("takeReview", "takeNextReview", "getReview"):
+            service.call("POST", f"/v1/reviews/{case_id}/leases", "reviewer", json={})
+    elif operation.name == "createAppeal":
+        decided = service.decide(PLAIN[13]).json()["decision_id"]
+        body = {"decision_id": decided, "text": "the client disagrees"}
+    elif "{reviewer}" in path:
+        path = path.replace("{reviewer}", "zoe")
+        body = {
+            "level": 1, "authority_amt": {"USD": "10.00"}, "related_clients": [],
+            "related_groups": ["g1"],
+        }  # fmt: skip
     elif "proposal_id" in path:
         proposal = propose(service)
         path = path.replace("{proposal_id}", proposal["proposal_id"])

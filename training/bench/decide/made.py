@@ -265,7 +265,9 @@ class _Maker:
             book=self.book(name),
             group=group,
             previous=self.previous() if r.random() < 0.3 else None,
-            override=Override(self.amount(), "P1", f"D{number}") if r.random() < 0.05 else None,
+            override=Override(self.amount(), "P1", f"D{number}", loosens=number % 2 == 1)
+            if r.random() < 0.05
+            else None,
         )
 
 
