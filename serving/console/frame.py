@@ -26,9 +26,9 @@ from serving.console.formats import Format
 from serving.console.session import Sealer, Session
 from serving.console.templating import ENVIRONMENT
 from serving.console.texts import LANGUAGES, TAGS, Words
-from serving.ledger import LedgerUnavailableError
+from serving.ledger import LedgerUnavailableError, RequestConflictError
 from serving.service.edge import LOG, Call, read_body, trace_of
-from serving.service.problems import ProblemError
+from serving.service.problems import ProblemError, of_review
 from serving.service.requests import language as preferred_language
 
 if TYPE_CHECKING:
@@ -300,8 +300,10 @@ class Frame:
         trace = trace_of(None)[3:35]
         if isinstance(error, LedgerUnavailableError):
             error = ProblemError("ledger_unavailable", "the ledger does not answer; try again")
+        elif isinstance(error, RequestConflictError):
+            error = ProblemError("idempotency_key_reused", str(error))
         elif isinstance(error, InputError):
-            error = ProblemError("body_invalid", str(error))
+            error = of_review(error)
         elif not isinstance(error, ProblemError):
             # the kind and the place, not the message: it may hold what the visitor sent
             LOG.error(json.dumps({"error": type(error).__name__, "trace_id": trace}), exc_info=error)

@@ -167,13 +167,6 @@ class Service:
         return self._engine
 
     @property
-    def ledger(self) -> Ledger:
-        """The one writer of this worker."""
-        if self._ledger is None:
-            raise ProblemError("not_ready", "the service is starting", headers={"retry-after": "1"})
-        return self._ledger
-
-    @property
     def reader(self) -> LedgerReader:
         """Look-ups in the ledger."""
         if self._reader is None:

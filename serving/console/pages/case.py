@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
@@ -21,16 +20,14 @@ from serving.console import decided
 from serving.console.frame import Frame, Page, Visit
 from serving.console.pages.client import decision_values, known_client
 from serving.console.pages.queue import LOOKERS, clock, is_hidden, next_case, spoken
-from serving.console.reviews import keyed, person, reviews
+from serving.console.reviews import keyed, person, store_of
 from serving.nightly.segments import read_inputs
-from serving.replay import replay_one
 from serving.review import WORKERS, ReviewCase, ReviewRefusedError, ReviewStateError
-from serving.service.answers import DECISION_KIND
-from serving.service.problems import ProblemError
-from serving.service.proposals import Proposals
+from serving.review.decided import decision_entry
+from serving.service.overrides import hard_limit
+from serving.service.problems import ProblemError, of_review
+from serving.service.review_answers import act_answer
 
-HARD_TERMS: Final = ("statutory", "line", "concentration", "group", "firm")
-"""The terms that no person loosens: law, exchange, the lender's own hard limits."""
 LONGEST_TEXT: Final = 2000
 ACTIONS: Final = ("confirm", "override", "escalate")
 
@@ -62,16 +59,6 @@ def pages(frame: Frame) -> list[Page]:
     ]
 
 
-def hard_limit(body: dict[str, Any]) -> str | None:
-    """The largest limit that an override may set: the least of the terms that bind everybody."""
-    limits = [
-        Decimal(t["limit_amt"])
-        for t in body["cap_waterfall"]
-        if t["term"] in HARD_TERMS and t["limit_amt"] is not None
-    ]
-    return None if not limits else str(min(limits))
-
-
 class Cases:
     """Reads a case and passes acts on to the desk, which refuses what may not be."""
 
@@ -80,35 +67,34 @@ class Cases:
 
     def _case(self, visit: Visit, now: dt.datetime) -> ReviewCase:
         who = person(visit, now)
-        found = reviews(self._service).store.case(visit.path("case_id"), who)
+        found = store_of(visit).case(visit.path("case_id"), who)
         if found is None:
             raise ProblemError("not_found", "there is no case with this number")
         return found
 
     def _material(self, case: ReviewCase) -> Material:
         world = self._service.engine.world
-        if case.source == "service":
-            entries = self._service.reader.latest(f"decision_id/{case.decision_id}", 20)
-            entry: Any = next(e.body for e in entries if e.kind == DECISION_KIND)
-            row = np.array([NULL if v is None else v for v in entry["features"]], dtype=np.int64)
-            bundle = world.bundle
-            if entry["applicant"] and world.application is not None:
-                bundle = world.application
-            return Material(
-                case_from_json(entry["case"]), row, entry["decision"], entry["settled"], bundle, False
-            )
-        if case.run_id == world.run_id:
+        if case.source == "night" and case.run_id == world.run_id:
             facts = world.facts_now(self._service.settings.now())
             known = known_client(world, case.client_id, facts)
             return Material(known.case, known.row, known.body, known.settled, world.bundle, True)
-        settings = self._service.settings
-        _, body = replay_one(settings.lake, settings.ledger, case.decision_id)
-        folder = settings.lake / "runs" / case.run_id / f"bucket={case.bucket or 0:03d}"
+        lake, store = self._service.settings.lake, self._service.reviews.store
+        entry = decision_entry(lake, store, case)
+        if case.source == "service":
+            row = np.array([NULL if v is None else v for v in entry["features"]], dtype=np.int64)
+            applicant = entry["applicant"] and world.application is not None
+            bundle = world.application if applicant else world.bundle
+            assert bundle is not None
+            stated = case_from_json(entry["case"])
+            return Material(stated, row, entry["decision"], entry["settled"], bundle, False)
+        folder = lake / "runs" / case.run_id / f"bucket={case.bucket or 0:03d}"
         cases, rows = read_inputs(folder, [case.row or 0])
-        return Material(cases[0], rows[0], body, {**body, "stale": False}, world.bundle, False)
+        return Material(
+            cases[0], rows[0], entry["decision"], entry["settled"], world.bundle, False
+        )
 
     def _values(self, visit: Visit, now: dt.datetime) -> dict[str, Any]:
-        store = reviews(self._service).store
+        store = store_of(visit)
         case = self._case(visit, now)
         who = person(visit, now)
         holder = case.held_by(now)
@@ -127,29 +113,25 @@ class Cases:
             shown = decision_values(
                 visit, material.case, material.row, material.body, material.settled, material.bundle
             )
-        hard = hard_limit(material.body)
-        policy = reviews(self._service).desk.policy(now)
+        hard, hard_term = hard_limit(material.body)
+        policy = self._service.reviews.policy(now)
         return {
             "case": case,
-            "why": spoken(visit, case),
+            "why": [] if hidden else spoken(visit, case),
             "clock": clock(visit, case, now),
             "holder": holder,
             "mine": holder == visit.subject,
             "may_work": visit.has(WORKERS),
             "hidden": hidden,
             "on_page": material.on_page,
-            "acts": [
-                {"act": a, "text": str(a.detail.get("text") or "")}
-                for a in store.timeline(case.case_id)
-            ],
+            "acts": [act_answer(a, hidden, visit.reader) for a in store.timeline(case.case_id)],
             "others": [c for c in store.cases_of_client(case.client_id, who) if c.case_id != case.case_id],
             "override_reasons": [
                 {"code": r.code, "text": r.zh if visit.language == "zh" else r.en, "side": r.side}
                 for r in OVERRIDE_REASONS.values()
             ],
-            "hard": None if hard is None or hidden else visit.show.money(hard),
-            "hard_amt": hard,
-            "limit_amt": material.settled["max_debt_amt"],
+            "hard": visit.show.minor(hard),
+            "hard_term": visit.words(f"cap.{hard_term}"),
             "within": case.exposure_amt <= who.authority.get(case.currency, 0) and case.level <= who.level,
             "latest_expiry": (now + policy.longest_override).date().isoformat(),
             "first_expiry": (now + dt.timedelta(days=1)).date().isoformat(),
@@ -172,7 +154,7 @@ class Cases:
     async def _act(self, visit: Visit, name: str, *arguments: Any) -> None:
         """An act of the desk under the form's key; what is refused is told in the reader's words."""
         now = self._service.settings.now()
-        desk = reviews(self._service).desk
+        desk = self._service.reviews
         key = keyed(visit, f"{name}/{visit.path('case_id')}")
 
         def act() -> None:
@@ -181,10 +163,8 @@ class Cases:
 
         try:
             await anyio.to_thread.run_sync(act)
-        except ReviewRefusedError as error:
-            raise ProblemError("review_refused", str(error)) from None
-        except ReviewStateError as error:
-            raise ProblemError("state_conflict", str(error)) from None
+        except (ReviewRefusedError, ReviewStateError) as error:
+            raise of_review(error) from None
 
     def _text(self, visit: Visit) -> str:
         text = visit.form.get("text", "").strip()
@@ -272,32 +252,14 @@ class Cases:
             expires = dt.date.fromisoformat(form.get("expires_on", ""))
         except ValueError:
             raise InputError(visit.words("case.date_wrong")) from None
-        now = self._service.settings.now()
-        case = await anyio.to_thread.run_sync(partial(self._case, visit, now))
-        await propose_override(visit, case, amount, form["reason_code"], expires, text)
-
-
-async def propose_override(
-    visit: Visit, case: ReviewCase, amount: str, reason: str, expires: dt.date, text: str
-) -> None:
-    """Create the proposal that carries an override."""
-    tightens = Decimal(amount) <= Decimal(case.max_debt_amt) / 100
-    call = visit.call(
-        {
-            "kind": "override",
-            "direction": "tightens" if tightens else "loosens",
-            "content": {
-                "client_id": case.client_id,
-                "decision_id": case.decision_id,
-                "max_debt_amt": amount,
-                "case_id": case.case_id,
-                "reason": reason,
-                "expires_on": expires.isoformat(),
-            },
-            "reason": text,
+        document = {
+            "max_debt_amt": amount,
+            "reason_code": form["reason_code"],
+            "expires_on": expires.isoformat(),
+            "text": text,
         }
-    )
-    await Proposals(visit.service).create(call)
+        call = visit.call(document, path={"case_id": visit.path("case_id")})
+        await self._service.reviews_api.override(call)
 
 
 def _amount(visit: Visit) -> str | None:

@@ -157,7 +157,7 @@ class Clients:
     async def known(self, visit: Visit) -> Known:
         """The client of the address, unless the visitor has yet to read their case blind."""
         client_id = visit.path("client_id")
-        await anyio.to_thread.run_sync(partial(refuse_blind, visit, client_id))
+        await refuse_blind(visit, client_id)
         world = self._service.engine.world
         facts = world.facts_now(self._service.settings.now())
         return await anyio.to_thread.run_sync(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -11,10 +12,11 @@ from starlette.responses import Response
 
 from models.review import OVERRIDE_REASONS, RULES
 from serving.console.access import FIGURES
-from serving.console.figures import people, totals
 from serving.console.frame import Frame, Page, Visit
+from serving.console.pages.proposals import reason_text
 from serving.console.pictures import lengths
-from serving.console.reviews import person, reviews
+from serving.console.reviews import person, store_of
+from serving.review.kpi import review_kpis
 
 DAYS = (7, 30, 90)
 
@@ -25,50 +27,59 @@ def pages(frame: Frame) -> list[Page]:
     return [Page("GET", "/console/figures", FIGURES, f.show)]
 
 
+def _rows(pairs: list[tuple[str, int]]) -> list[dict[str, Any]]:
+    pairs = sorted(pairs, key=lambda i: (-i[1], i[0]))
+    bars = lengths([n for _, n in pairs])
+    return [{"label": t, "count": n, "bar": bar} for (t, n), bar in zip(pairs, bars, strict=True)]
+
+
 class Figures:
-    """Reads the acts of a time."""
+    """Reads what the queue's record says of a time."""
 
     def __init__(self, frame: Frame) -> None:
         self._service = frame.service
 
     async def show(self, visit: Visit) -> Response:
-        """Totals, waiting cases by reason, overrides by reason, and people."""
+        """Totals, waiting cases by reason and age, overrides by reason, and people."""
         asked = visit.query("days", "30")
-        days = int(asked) if asked.isdigit() and int(asked) in DAYS else 30
-        values = await anyio.to_thread.run_sync(partial(self._values, visit, days))
-        return visit.page("figures.html.j2", days=days, choices=DAYS, **values)
+        days = int(asked) if asked.isascii() and asked.isdigit() and int(asked) in DAYS else 30
+        kpis = await anyio.to_thread.run_sync(partial(self._kpis, visit, days))
+        ages = kpis["ages"]
+        return visit.page(
+            "figures.html.j2",
+            days=days,
+            choices=DAYS,
+            kpis=kpis,
+            ratio=_ratio,
+            kappa=_kappa,
+            waiting=_rows(
+                [(RULES[r["rule"]].name[visit.language], r["cases"]) for r in kpis["open_by_rule"]]
+            ),
+            ages=[
+                {"label": visit.words("figures.age", days=a["days"]), "count": a["cases"], "bar": bar}
+                for a, bar in zip(ages, lengths([a["cases"] for a in ages]), strict=True)
+            ],
+            overrides=_rows(
+                [
+                    (reason_text(visit, r["reason"]), r["cases"])
+                    for r in kpis["overrides_by_reason"]
+                    if r["reason"] in OVERRIDE_REASONS
+                ]
+            ),
+        )
 
-    def _values(self, visit: Visit, days: int) -> dict[str, Any]:
-        queue = reviews(self._service)
+    def _kpis(self, visit: Visit, days: int) -> dict[str, Any]:
         now = self._service.settings.now()
         who = person(visit, now)
-        acts = queue.store.acts(now - dt.timedelta(days=days), now + dt.timedelta(minutes=1))
-        cases = {
-            k: c
-            for k, c in queue.store.cases_by_id(sorted({a.case_id for a in acts})).items()
-            if c.audience != "compliance" or visit.reader == "compliance"
-        }
-        acts = [a for a in acts if a.case_id in cases]
-        counts = queue.store.counts(who, now)
-        found = totals(acts, cases)
-        waiting = sorted(counts["by_rule"].items(), key=lambda i: (-i[1], i[0]))
-        overrides = list(found.overrides.items())
-        place = "zh" if visit.language == "zh" else "en"
-        return {
-            "counts": counts,
-            "totals": found,
-            "in_time": None if not found.closed else found.in_time * 1_000_000 // found.closed,
-            "people": people(acts, queue.desk.policy(now)),
-            "waiting": [
-                {"label": RULES[rule].name[visit.language], "count": n, "bar": bar}
-                for (rule, n), bar in zip(waiting, lengths([n for _, n in waiting]), strict=True)
-            ],
-            "overrides": [
-                {
-                    "label": getattr(OVERRIDE_REASONS[code], place) if code in OVERRIDE_REASONS else code,
-                    "count": n,
-                    "bar": bar,
-                }
-                for (code, n), bar in zip(overrides, lengths([n for _, n in overrides]), strict=True)
-            ],
-        }
+        policy = self._service.reviews.policy(now)
+        since = now - dt.timedelta(days=days)
+        return review_kpis(store_of(visit), who, since, now, policy)
+
+
+def _ratio(text: str | None) -> int | None:
+    """A share of a decimal string in 1e-6."""
+    return None if text is None else int(Decimal(text) * 1_000_000)
+
+
+def _kappa(text: str | None) -> str:
+    return "–" if text is None else f"{Decimal(text):.2f}".replace("-", "−")

@@ -102,7 +102,7 @@ class Models:
             reports=self._reports(),
             proposals=[
                 p
-                for p in await latest_proposals(self._service)
+                for p in await latest_proposals(visit)
                 if p["kind"] == "model" and p["content"]["bundle_sha256"] == bundle.sha256
             ],
             may_propose=visit.has(AUTHORS),

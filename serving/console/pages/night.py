@@ -66,7 +66,7 @@ class Nights:
         night = await anyio.to_thread.run_sync(partial(night_of, files(run), files(before)))
         proposals = [
             p
-            for p in await latest_proposals(self._service)
+            for p in await latest_proposals(visit)
             if p["kind"] == "publication" and p["content"]["run_id"] == run_id
         ]
         return visit.page(

@@ -128,7 +128,7 @@ class Policies:
         )
         proposals = [
             p
-            for p in await latest_proposals(self._service)
+            for p in await latest_proposals(visit)
             if p["kind"] == "policy" and p["content"]["sha256"] == candidate.sha256
         ]
         parameters = {**present.parameters, **candidate.parameters}

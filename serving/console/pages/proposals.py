@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
+import anyio.to_thread
 from starlette.responses import Response
 
 from models.governance import Proposal
+from models.review import OVERRIDE_REASONS
 from serving.console.access import APPROVERS, AUTHORS, STAFF
 from serving.console.frame import Frame, Page, Visit
+from serving.console.reviews import person, store_of
 from serving.service.problems import ProblemError
 from serving.service.proposals import PROPOSAL_KIND, Proposals
-
-if TYPE_CHECKING:
-    from serving.service.app import Service
 
 LISTED = 100
 
 
-async def latest_proposals(service: Service) -> list[dict[str, Any]]:
+def may_know(visit: Visit, proposal: dict[str, Any]) -> bool:
+    """Whether a proposal is for the visitor's eyes: not of a case that is above their audience."""
+    number = proposal["content"].get("case_id")
+    if number is None:
+        return True
+    now = visit.service.settings.now()
+    return store_of(visit).case(str(number), person(visit, now)) is not None
+
+
+async def latest_proposals(visit: Visit) -> list[dict[str, Any]]:
     """The proposals that changed last, newest first, each in its present state."""
     seen: dict[str, dict[str, Any]] = {}
-    for entry in await service.look_up(f"kind/{PROPOSAL_KIND}", 500):
+    for entry in await visit.service.look_up(f"kind/{PROPOSAL_KIND}", 500):
         if entry.body["proposal_id"] not in seen:
             now = Proposal.from_json(entry.body).to_json()
             seen[entry.body["proposal_id"]] = {**now, "at": entry.recorded_at}
-    return list(seen.values())[:LISTED]
+
+    def known() -> list[dict[str, Any]]:
+        return [p for p in seen.values() if may_know(visit, p)][:LISTED]
+
+    return await anyio.to_thread.run_sync(known)
 
 
 def pages(frame: Frame) -> list[Page]:
@@ -40,6 +54,14 @@ def pages(frame: Frame) -> list[Page]:
     ]
 
 
+def reason_text(visit: Visit, code: str) -> str:
+    """A reason of an override in words; one of a later list as it is."""
+    found = OVERRIDE_REASONS.get(code)
+    if found is None:
+        return code
+    return found.zh if visit.language == "zh" else found.en
+
+
 class Desk:
     """Shows proposals and passes approvals on to the operations of the service."""
 
@@ -48,7 +70,7 @@ class Desk:
 
     async def list_all(self, visit: Visit) -> Response:
         """Open ones first."""
-        found = await latest_proposals(self._service)
+        found = await latest_proposals(visit)
         found.sort(key=lambda p: p["state"] != "open")
         return visit.page("proposals.html.j2", proposals=found)
 
@@ -62,11 +84,14 @@ class Desk:
         if not history:
             raise ProblemError("not_found", "there is no proposal with this number")
         now = Proposal.from_json(history[0].body).to_json()
+        if not await anyio.to_thread.run_sync(partial(may_know, visit, now)):
+            raise ProblemError("not_found", "there is no proposal with this number")
         own = now["author"] == visit.subject
         return visit.page(
             "proposal.html.j2",
             p=now,
             history=history,
+            override_reason=partial(reason_text, visit),
             own=own,
             may_approve=visit.has(APPROVERS)
             and now["state"] == "open"

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from models.review import RULES, trigger_text
 from serving.console.access import REVIEWERS
 from serving.console.frame import Frame, Page, Visit
-from serving.console.reviews import keyed, person, reviews
+from serving.console.reviews import keyed, person, store_of
 from serving.review import WORKERS, CaseFilter, QueueEmptyError, ReviewCase, Reviewer
 
 PAGE = 50
@@ -57,9 +57,9 @@ def clock(visit: Visit, case: ReviewCase, now: dt.datetime) -> dict[str, str]:
 
 def row(visit: Visit, case: ReviewCase, now: dt.datetime) -> dict[str, Any]:
     """A line of the list."""
-    why = spoken(visit, case)
     # of a case that is read blind the list gives nothing away either
     hidden = is_hidden(visit, case)
+    why = [] if hidden else spoken(visit, case)
     return {
         "case_id": case.case_id,
         "client_id": case.client_id,
@@ -68,7 +68,7 @@ def row(visit: Visit, case: ReviewCase, now: dt.datetime) -> dict[str, Any]:
         "kind": case.kind,
         "outcome": None if hidden else case.outcome,
         "tier": None if hidden else case.tier,
-        "exposure": visit.show.minor(case.exposure_amt),
+        "exposure": "–" if hidden else visit.show.minor(case.exposure_amt),
         "clock": clock(visit, case, now),
         "level": case.level,
         "state": case.state,
@@ -81,7 +81,7 @@ def is_hidden(visit: Visit, case: ReviewCase) -> bool:
     """Whether the decision is kept from the visitor until their own view is on record."""
     if not case.blind or case.state != "open" or not visit.has(WORKERS):
         return False
-    return not reviews(visit.service).store.has_view(case.case_id, visit.subject)
+    return not store_of(visit).has_view(case.case_id, visit.subject)
 
 
 class Queue:
@@ -109,10 +109,12 @@ class Queue:
     def _list(
         self, visit: Visit, who: Reviewer, now: dt.datetime, only: CaseFilter
     ) -> dict[str, Any]:
-        store = reviews(self._service).store
+        store = store_of(visit)
         found = store.page(who, now, only, limit=PAGE, cursor=visit.query("cursor") or None)
+        # a filter by rule would tell of a case that is read blind what it is kept for
+        cases = [c for c in found.cases if only.rule is None or not is_hidden(visit, c)]
         return {
-            "rows": [row(visit, c, now) for c in found.cases],
+            "rows": [row(visit, c, now) for c in cases],
             "cursor": found.next_cursor,
             "counts": store.counts(who, now),
             "rules": {k: r.name[visit.language] for k, r in RULES.items()},
@@ -128,7 +130,7 @@ class Queue:
 async def next_case(visit: Visit) -> str:
     """The address of the next case, taken for the visitor; the queue where nothing waits."""
     now = visit.service.settings.now()
-    desk = reviews(visit.service).desk
+    desk = visit.service.reviews
     key = keyed(visit, "next")
 
     def take() -> str:

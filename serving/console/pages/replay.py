@@ -44,7 +44,7 @@ class Replays:
                 partial(replay_sample, settings.lake, settings.ledger, count, 1)
             )
         if body:
-            await anyio.to_thread.run_sync(partial(refuse_blind, visit, str(body["client_id"])))
+            await refuse_blind(visit, str(body["client_id"]))
         raw = None
         if body and visit.reader == "compliance":
             # a whole body holds reasons of every audience

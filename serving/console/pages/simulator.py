@@ -23,7 +23,7 @@ from serving.console import decided
 from serving.console.access import STAFF
 from serving.console.frame import Frame, Page, Visit
 from serving.console.pages.client import Known, known_client
-from serving.console.reviews import refuse_blind, reviews
+from serving.console.reviews import refuse_blind, store_of
 from serving.nightly.segments import INPUTS_FILE
 from serving.service.problems import ProblemError
 from serving.service.world import World
@@ -139,7 +139,7 @@ class Simulator:
         return seen(tuple(self._service.settings.lake / n for n in names))
 
     async def _known(self, visit: Visit, client_id: str) -> Known:
-        await anyio.to_thread.run_sync(partial(refuse_blind, visit, client_id))
+        await refuse_blind(visit, client_id)
         world = self._service.engine.world
         facts = world.facts_now(self._service.settings.now())
         return await anyio.to_thread.run_sync(partial(known_client, world, client_id, facts))
@@ -150,7 +150,7 @@ class Simulator:
         world = self._service.engine.world
         if not client_id:
             # somebody whom the visitor may see at once; a number can be written then
-            store = reviews(self._service).store
+            store = store_of(visit)
             some = world.cases.clients(50)
             free = (c for c in some if store.blind_to(c, visit.subject) is None)
             client_id = next(free, next(iter(some), ""))
