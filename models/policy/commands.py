@@ -120,9 +120,7 @@ def direction(p: Parameter, before: tuple[int, ...], after: tuple[int, ...]) -> 
     return "tighter" if (moved == {1}) == (p.tighter == "higher") else "looser"
 
 
-def differences(
-    one: Pack, then: dt.datetime, two: Pack, now: dt.datetime
-) -> list[dict[str, Any]]:
+def differences(one: Pack, then: dt.datetime, two: Pack, now: dt.datetime) -> list[dict[str, Any]]:
     """The rules whose values in force differ between two moments of two packs, by name."""
     was, becomes = one.at(then), two.at(now)
     rows: list[dict[str, Any]] = []

@@ -30,7 +30,20 @@ from serving.service.edge import AsgiEndpoint
 if TYPE_CHECKING:
     from serving.service.app import Service
 
-MODULES = (entrance, queue, case, client, proposals, night, policy, model, simulator, replay, audit, figures)
+MODULES = (
+    entrance,
+    queue,
+    case,
+    client,
+    proposals,
+    night,
+    policy,
+    model,
+    simulator,
+    replay,
+    audit,
+    figures,
+)
 
 
 def all_pages(frame: Frame) -> list[Page]:

@@ -87,7 +87,9 @@ def kept(root: Path, sha256: str) -> Pack | None:
     found = read_yaml(path.read_text(encoding="utf-8"), path.name)
     pack = build_pack(found["document"], found["house"])
     if pack.sha256 != sha256:
-        raise InputError(f"the candidate {sha256[:16]} was changed after it was proposed; make it anew")
+        raise InputError(
+            f"the candidate {sha256[:16]} was changed after it was proposed; make it anew"
+        )
     return pack
 
 

@@ -216,18 +216,20 @@ def status_rows(visit: Visit, case: Case) -> list[tuple[str, str]]:
     status = case.status
     yes = {True: t("word.yes"), False: t("word.no")}
     unknown = t("word.unknown")
+    level, months = status.suitability_level, status.experience_months
+    assets = status.mean_assets_amt
     rows: list[tuple[str, str]] = [
         ("kyc_expires_on", str(status.kyc_expires_on or unknown)),
-        ("suitability_level", f"C{status.suitability_level}" if status.suitability_level else unknown),
+        ("suitability_level", f"C{level}" if level else unknown),
         ("automated_decision_refused", yes[status.automated_decision_refused]),
         ("margin_state", t(f"margin_state.{status.margin_state}")),
-        ("experience_months", unknown if status.experience_months is None else str(status.experience_months)),
-        ("mean_assets_amt", unknown if status.mean_assets_amt is None else visit.show.minor(status.mean_assets_amt)),
+        ("experience_months", unknown if months is None else str(months)),
+        ("mean_assets_amt", unknown if assets is None else visit.show.minor(assets)),
         ("day_trader", yes[status.day_trader]),
         ("sanctioned", yes[status.sanctioned]),
         ("pep", yes[status.pep]),
         ("aml_level", t(f"aml.{status.aml_level}")),
-    ]  # fmt: skip
+    ]
     above = AUDIENCES.index(visit.reader) < AUDIENCES.index("compliance")
     return [
         (t(f"status.{name}"), text)

@@ -306,7 +306,9 @@ class Frame:
             error = of_review(error)
         elif not isinstance(error, ProblemError):
             # the kind and the place, not the message: it may hold what the visitor sent
-            LOG.error(json.dumps({"error": type(error).__name__, "trace_id": trace}), exc_info=error)
+            LOG.error(
+                json.dumps({"error": type(error).__name__, "trace_id": trace}), exc_info=error
+            )
             error = ProblemError("internal", "")
         return visit.page("error.html.j2", status=error.status, problem=error, trace=trace)
 

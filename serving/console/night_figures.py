@@ -1,4 +1,4 @@
-"""What a night did to the book: outcomes, migration of tiers, changes, and who stands near a line."""
+"""What a night did to the book: outcomes, tiers and changes, and who stands near a line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from serving.nightly.segments import TIER_NAMES, read_decisions
 LIMIT_EDGES_E6: Final = (-500_000, -250_000, -100_000, -50_000, 0, 1, 50_001, 100_001, 250_001)
 """Relative changes of a limit; 0 to 1 is the class that did not change."""
 RATE_EDGES_BPS: Final = (-50, -25, -10, 0, 1, 11, 26, 51)
-MAINTENANCE_EDGES_E6: Final = (1_100_000, 1_300_000, 1_400_000, 1_500_000, 1_800_000, 2_400_000, 3_000_000)
+MAINTENANCE_EDGES_E6: Final = (
+    1_100_000,
+    1_300_000,
+    1_400_000,
+    1_500_000,
+    1_800_000,
+    2_400_000,
+    3_000_000,
+)
 _COLUMNS: Final = [
     "client_id", "outcome", "tier", "rate_bps", "max_debt_amt", "debt_amt", "maintenance_e6",
 ]  # fmt: skip
@@ -31,7 +39,7 @@ class Night:
     Attributes
     ----------
     outcomes : clients by outcome
-    migration : int64, shape (8, 8), clients by tier before (rows) and now; None without a run before
+    migration : int64, shape (8, 8), clients by tier before (rows) and now; None for a first run
     new, gone : clients decided on for the first time, and no longer
     limit_changes, rate_changes : clients by change of the limit (1e-6 of it) and of the rate (bps)
     book : by bucket of the maintenance ratio: clients, and their debt in minor units
@@ -107,7 +115,9 @@ def night_of(files: tuple[Path, ...], before: tuple[Path, ...]) -> Night:
         int(now["limit"].sum()),
         debt,
         # a mean over what is owed: a rate nobody pays weighs nothing
-        None if debt == 0 else sum(int(r) * int(d) for r, d in zip(now["rate"], now["debt"], strict=True)) // debt,
+        None
+        if debt == 0
+        else sum(int(r) * int(d) for r, d in zip(now["rate"], now["debt"], strict=True)) // debt,
         migration,
         new,
         gone,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -52,7 +53,7 @@ def waterfall(start: int, steps: Sequence[int]) -> list[Bar]:
     low, high = min(0, *levels), max(0, *levels)
     span = float(high - low) or 1.0
     bars = [_bar(min(0, start), max(0, start), low, span)]
-    for before, after in zip(levels, levels[1:], strict=False):
+    for before, after in pairwise(levels):
         bars.append(_bar(min(before, after), max(before, after), low, span))
     return [*bars, _bar(min(0, levels[-1]), max(0, levels[-1]), low, span)]
 
@@ -152,7 +153,9 @@ def _shape(feature: int, splits: IntArray, values: IntArray, absent: int) -> Sha
     path = []
     for k, value in enumerate(values.tolist()):
         y = height(value)
-        path.append(f"{'M' if k == 0 else 'L'}{round(k * step, 1):g} {y}H{round((k + 1) * step, 1):g}")
+        path.append(
+            f"{'M' if k == 0 else 'L'}{round(k * step, 1):g} {y}H{round((k + 1) * step, 1):g}"
+        )
     return Shape(
         feature,
         "".join(path),

@@ -8,6 +8,7 @@ working day.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
@@ -73,7 +74,9 @@ class Sealer:
     def open(self, cookie: str | None, now: float) -> Session | None:
         """The session of a cookie; None if it is forged, expired or signed out."""
         text, _, mac = (cookie or "").partition(".")
-        if not mac or not hmac.compare_digest(mac.encode(), self._mac("session", text.encode()).encode()):
+        if not mac or not hmac.compare_digest(
+            mac.encode(), self._mac("session", text.encode()).encode()
+        ):
             return None
         padded = text + "=" * (-len(text) % 4)
         subject, roles, expires_at, nonce = orjson.loads(base64.urlsafe_b64decode(padded))
@@ -115,10 +118,8 @@ def console_key(lake: Path) -> bytes:
             stream.write(secrets.token_bytes(KEY_BYTES))
             os.fsync(stream.fileno())
         # of two workers that start at once one wins, and both read the winner's
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
-        except FileExistsError:
-            pass
         temporary.unlink()
         fsync_folder(path.parent)
     return path.read_bytes()

@@ -32,7 +32,7 @@ def roles_text(visit: Visit) -> str:
 
 
 def up_is_red(visit: Visit) -> bool:
-    """Readers of A-shares read red as up: those who read Chinese, or whose book is a Chinese one."""
+    """Red is up for readers of A-shares: those who read Chinese, or whose book is Chinese."""
     engine = visit.service.engine if visit.service.started else None
     return visit.language == "zh" or (engine is not None and engine.world.policy.kind == "cn")
 

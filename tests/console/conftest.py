@@ -1,4 +1,4 @@
-"""A running service with its console on a small lake of two nights, and browsers that look at it."""
+"""A running service with its console on a small lake of two nights, and browsers to look at it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ class Visitor:
     def get(self, path: str, **more: Any) -> httpx.Response:
         return self.http.get(path, **more)
 
-    def post(self, path: str, form: dict[str, str], page: str = "/console/replay") -> httpx.Response:
+    def post(
+        self, path: str, form: dict[str, str], page: str = "/console/replay"
+    ) -> httpx.Response:
         """Send a form with the session's own token."""
         return self.http.post(path, data={"csrf": self.token(page), **form})
 

@@ -15,6 +15,7 @@ class Things:
 
     client: str
     case: str
+    blind: str
     candidate: str
     proposal: str
     decision: str
@@ -26,6 +27,7 @@ def screens(things: Things) -> dict[str, str]:
     return {
         "queue": "/console/queue",
         "case": f"/console/cases/{things.case}",
+        "case-blind": f"/console/cases/{things.blind}",
         "clients": "/console/clients",
         "client": client,
         "letter-zh": f"{client}/letter?in=zh",
@@ -58,6 +60,15 @@ def sign_out(page: Any) -> None:
     """Leave."""
     page.locator("form[action='/console/sign-out'] button").click()
     page.wait_for_url(re.compile("sign-in"))
+
+
+def take_case(page: Any, url: str, query: str) -> str:
+    """Take the first case that a list shows; its number."""
+    page.goto(f"{url}/console/queue?{query}")
+    page.locator("tr[data-open] a").first.click()
+    page.locator("[data-take-here]").click()
+    page.wait_for_selector("form[data-decide], form[action$='/view']")
+    return str(page.url.rsplit("/", 1)[1])
 
 
 def make_candidate(page: Any, url: str) -> str:

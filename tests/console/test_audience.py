@@ -66,7 +66,9 @@ def test_a_case_whose_reason_is_for_compliance_is_not_there_for_others(
     auditor, reviewer = visitor("cora", "auditor"), visitor("rita", "reviewer")
     import re
 
-    found = re.findall(r"/console/cases/([0-9a-f-]+)", auditor.get("/console/queue?client=amlhigh").text)
+    found = re.findall(
+        r"/console/cases/([0-9a-f-]+)", auditor.get("/console/queue?client=amlhigh").text
+    )
     assert found
     assert auditor.get(f"/console/cases/{found[0]}").status_code == 200
     assert reviewer.get(f"/console/cases/{found[0]}").status_code == 404

@@ -104,7 +104,12 @@ def test_every_answer_carries_the_headers_that_keep_the_browser_in(
     console: Running, visitor: Any
 ) -> None:
     who = visitor("ann", "risk")
-    for path in ("/console/sign-in", "/console/queue", "/console/none", "/console/assets/console.css"):
+    for path in (
+        "/console/sign-in",
+        "/console/queue",
+        "/console/none",
+        "/console/assets/console.css",
+    ):
         headers = who.get(path).headers
         policy = dict(
             part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";")
@@ -143,7 +148,9 @@ def test_a_form_without_the_sessions_token_changes_nothing(console: Running, vis
     assert who.http.post("/console/night", json=form).status_code == 415
     own = who.token("/console/night")
     for origin in ("https://evil.example", "null"):
-        sent = who.http.post("/console/night", data={**form, "csrf": own}, headers={"origin": origin})
+        sent = who.http.post(
+            "/console/night", data={**form, "csrf": own}, headers={"origin": origin}
+        )
         assert sent.status_code == 403
     assert console.size == before
     assert who.post("/console/night", form).status_code == 303

@@ -54,8 +54,10 @@ def test_every_key_that_a_page_names_is_in_the_catalogue() -> None:
     named = {
         (path.name, key)
         for path in SOURCES
-        for key in re.findall(r"""\b(?:t|l|words)\(\s*["']([a-z_.0-9]+[a-z_0-9])["'][,)]""",
-                              path.read_text(encoding="utf-8"))  # fmt: skip
+        for key in re.findall(
+            r"""\b(?:t|l|words)\(\s*["']([a-z_.0-9]+[a-z_0-9])["'][,)]""",
+            path.read_text(encoding="utf-8"),
+        )
     }
     assert len(named) > 200
     assert sorted((p, k) for p, k in named if k not in WORDS) == []
@@ -95,6 +97,6 @@ def test_every_code_that_can_be_shown_has_words() -> None:
 
 
 def test_an_unknown_key_is_refused_and_a_later_code_is_shown_as_it_is() -> None:
-    with pytest.raises(Exception, match="has no words 'no.such'"):
+    with pytest.raises(Exception, match=r"has no words 'no\.such'"):
         Words("en")("no.such")
     assert Words("zh").term("entry", "of_tomorrow") == "of_tomorrow"

@@ -47,9 +47,7 @@ class Audit:
         if asked is not None:
             found = await self._service.look_up(f"{asked[0]}/{asked[1]}", LISTED, before)
             # several fields narrow each other
-            found = [
-                e for e in found if all(_has(e, k, v) for k, v in chosen.items() if v)
-            ]
+            found = [e for e in found if all(_has(e, k, v) for k, v in chosen.items() if v)]
         else:
             found = await anyio.to_thread.run_sync(partial(self._newest, before))
         return visit.page(

@@ -89,9 +89,7 @@ class Cases:
             return Material(stated, row, entry["decision"], entry["settled"], bundle, False)
         folder = lake / "runs" / case.run_id / f"bucket={case.bucket or 0:03d}"
         cases, rows = read_inputs(folder, [case.row or 0])
-        return Material(
-            cases[0], rows[0], entry["decision"], entry["settled"], world.bundle, False
-        )
+        return Material(cases[0], rows[0], entry["decision"], entry["settled"], world.bundle, False)
 
     def _values(self, visit: Visit, now: dt.datetime) -> dict[str, Any]:
         store = store_of(visit)
@@ -125,18 +123,23 @@ class Cases:
             "hidden": hidden,
             "on_page": material.on_page,
             "acts": [act_answer(a, hidden, visit.reader) for a in store.timeline(case.case_id)],
-            "others": [c for c in store.cases_of_client(case.client_id, who) if c.case_id != case.case_id],
+            "others": [
+                c for c in store.cases_of_client(case.client_id, who) if c.case_id != case.case_id
+            ],
             "override_reasons": [
                 {"code": r.code, "text": r.zh if visit.language == "zh" else r.en, "side": r.side}
                 for r in OVERRIDE_REASONS.values()
             ],
             "hard": visit.show.minor(hard),
             "hard_term": visit.words(f"cap.{hard_term}"),
-            "within": case.exposure_amt <= who.authority.get(case.currency, 0) and case.level <= who.level,
+            "within": case.exposure_amt <= who.authority.get(case.currency, 0)
+            and case.level <= who.level,
             "latest_expiry": (now + policy.longest_override).date().isoformat(),
             "first_expiry": (now + dt.timedelta(days=1)).date().isoformat(),
             "latest_snooze": (now + policy.longest_snooze).date().isoformat(),
-            "default_expiry": (now + min(policy.longest_override, dt.timedelta(days=90))).date().isoformat(),
+            "default_expiry": (now + min(policy.longest_override, dt.timedelta(days=90)))
+            .date()
+            .isoformat(),
             "proposal_id": case.proposal_id,
             **shown,
         }
@@ -152,14 +155,16 @@ class Cases:
     # --- acts -----------------------------------------------------------------------------------
 
     async def _act(self, visit: Visit, name: str, *arguments: Any) -> None:
-        """An act of the desk under the form's key; what is refused is told in the reader's words."""
+        """An act of the desk under the form's key; what is refused becomes a problem."""
         now = self._service.settings.now()
         desk = self._service.reviews
         key = keyed(visit, f"{name}/{visit.path('case_id')}")
 
         def act() -> None:
             self._case(visit, now)  # what the visitor may not know of is not there
-            getattr(desk, name)(visit.path("case_id"), person(visit, now), now, *arguments, keyed=key)
+            getattr(desk, name)(
+                visit.path("case_id"), person(visit, now), now, *arguments, keyed=key
+            )
 
         try:
             await anyio.to_thread.run_sync(act)
@@ -228,7 +233,10 @@ class Cases:
             elif action == "escalate":
                 recommended = visit.form.get("recommended", "")
                 await self._act(
-                    visit, "escalate", text, recommended if recommended in ("approve", "decline") else None
+                    visit,
+                    "escalate",
+                    text,
+                    recommended if recommended in ("approve", "decline") else None,
                 )
             else:
                 await self._override(visit, text)

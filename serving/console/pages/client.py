@@ -58,7 +58,7 @@ def pages(frame: Frame) -> list[Page]:
 
 
 def known_client(world: World, client_id: str, facts: list[Fact]) -> Known:
-    """The client's case of the night with its decision; 404 where the night knows no such client."""
+    """The client's case of the night with its decision; 404 for a client whom it does not know."""
     found = world.cases.read(client_id)
     if found is None:
         raise ProblemError("not_found", "the published night knows no client with this number")
@@ -103,19 +103,20 @@ def moved(visit: Visit, case: Case, body: dict[str, Any]) -> list[dict[str, Any]
     before, show, t = case.previous, visit.show, visit.words
     if before is None:
         return []
-    soft = int(body["soft_cap_amt"].replace(".", ""))
+    soft, rate = int(body["soft_cap_amt"].replace(".", "")), int(body["rate_bps"])
+    by_amt, by_bps = soft - before.soft_cap_amt, rate - before.rate_bps
     return [
         {
             "name": t("field.soft_limit"),
             "before": show.minor(before.soft_cap_amt),
             "after": show.minor(soft),
-            "change": show.change(before.soft_cap_amt, soft, show.minor(soft - before.soft_cap_amt, sign=True)),
+            "change": show.change(before.soft_cap_amt, soft, show.minor(by_amt, sign=True)),
         },
         {
             "name": t("field.rate"),
             "before": show.rate(before.rate_bps),
-            "after": show.rate(body["rate_bps"]),
-            "change": show.change(before.rate_bps, body["rate_bps"], show.bps(body["rate_bps"] - before.rate_bps)),
+            "after": show.rate(rate),
+            "change": show.change(before.rate_bps, rate, show.bps(by_bps)),
         },
         {
             "name": t("field.tier"),
@@ -123,7 +124,7 @@ def moved(visit: Visit, case: Case, body: dict[str, Any]) -> list[dict[str, Any]
             "after": body["tier"],
             "change": tier_change(visit, before.tier, body["tier"]),
         },
-    ]  # fmt: skip
+    ]
 
 
 def tier_change(visit: Visit, before: int, after: str) -> Any:
@@ -160,9 +161,7 @@ class Clients:
         await refuse_blind(visit, client_id)
         world = self._service.engine.world
         facts = world.facts_now(self._service.settings.now())
-        return await anyio.to_thread.run_sync(
-            partial(known_client, world, client_id, facts)
-        )
+        return await anyio.to_thread.run_sync(partial(known_client, world, client_id, facts))
 
     async def show(self, visit: Visit) -> Response:
         """The whole client."""
@@ -178,7 +177,12 @@ class Clients:
             made=made,
             on_page=True,
             **decision_values(
-                visit, known.case, known.row, known.body, known.settled, self._service.engine.world.bundle
+                visit,
+                known.case,
+                known.row,
+                known.body,
+                known.settled,
+                self._service.engine.world.bundle,
             ),
         )
 
@@ -187,9 +191,13 @@ class Clients:
         world = self._service.engine.world
         known = await self.known(visit)
         previous = world.started.get("previous_run")
-        before = await anyio.to_thread.run_sync(
-            partial(self._row_of, str(previous), known.case.client_id)
-        ) if previous else None
+        before = (
+            await anyio.to_thread.run_sync(
+                partial(self._row_of, str(previous), known.case.client_id)
+            )
+            if previous
+            else None
+        )
         if before is None:
             return visit.page("fragments/changes.html.j2", rows=[], total=None, since=None)
         total, parts = change_attributions(

@@ -56,7 +56,11 @@ class Figures:
                 [(RULES[r["rule"]].name[visit.language], r["cases"]) for r in kpis["open_by_rule"]]
             ),
             ages=[
-                {"label": visit.words("figures.age", days=a["days"]), "count": a["cases"], "bar": bar}
+                {
+                    "label": visit.words("figures.age", days=a["days"]),
+                    "count": a["cases"],
+                    "bar": bar,
+                }
                 for a, bar in zip(ages, lengths([a["cases"] for a in ages]), strict=True)
             ],
             overrides=_rows(

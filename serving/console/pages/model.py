@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ REPORTS: Final = {
     "validation.html": "text/html; charset=utf-8",
     "validation.json": "application/json",
 }
-"""Reports that may lie in the lake; they are handed out as files, never shown inside the console."""
+"""Reports that may lie in the lake; handed out as files, never shown inside the console."""
 SHOWN_AT_ONCE: Final = 8
 
 
@@ -90,8 +91,7 @@ class Models:
                 (k, str(v)) for k, v in sorted(bundle.reference.items()) if isinstance(v, int | str)
             ],
             tiers=[
-                (str(k + 1), prob(low), prob(high))
-                for k, (low, high) in enumerate(zip(edges, edges[1:], strict=False))
+                (str(k + 1), prob(low), prob(high)) for k, (low, high) in enumerate(pairwise(edges))
             ],
             review_on=world.review_on,
             days_left=left,

@@ -159,7 +159,9 @@ def pictures(visit: Visit, night: Night) -> dict[str, Any]:
             for name, count, bar in zip(TIER_NAMES, night.tiers, lengths(night.tiers), strict=True)
         ],
         "migration": migration,
-        "limit_changes": change_rows(visit, night.limit_changes, lambda v: show.share(v, 0, sign=True)),
+        "limit_changes": change_rows(
+            visit, night.limit_changes, lambda v: show.share(v, 0, sign=True)
+        ),
         "rate_changes": change_rows(visit, night.rate_changes, show.bps),
         "book": [
             {

@@ -57,7 +57,9 @@ class Policies:
         house = [
             {
                 "name": name,
-                "text": pack.parameters[name].zh if visit.language == "zh" else pack.parameters[name].en,
+                "text": pack.parameters[name].zh
+                if visit.language == "zh"
+                else pack.parameters[name].en,
                 "written": _written(pack.parameters[name].unit, value.values),
             }
             for name, value in sorted(world.policy.in_force.items())
@@ -110,7 +112,9 @@ class Policies:
         world = self._service.engine.world
         present = load_pack(candidate.name)
         days = {v.first_day for p in candidate.parameters.values() for v in p.history}
-        for day in sorted(d for d in days | {world.policy.effective_on} if d >= world.policy.effective_on):
+        for day in sorted(
+            d for d in days | {world.policy.effective_on} if d >= world.policy.effective_on
+        ):
             at = dt.datetime.combine(day, dt.time())
             if day > candidate.last_date:
                 break
@@ -135,7 +139,9 @@ class Policies:
         shown = [
             {
                 "name": r["parameter"],
-                "text": parameters[r["parameter"]].zh if visit.language == "zh" else parameters[r["parameter"]].en,
+                "text": parameters[r["parameter"]].zh
+                if visit.language == "zh"
+                else parameters[r["parameter"]].en,
                 "level": r["level"],
                 "before": visit.show.param(r["unit"], r["before"]),
                 "after": visit.show.param(r["unit"], r["after"]),

@@ -46,9 +46,7 @@ def clock(visit: Visit, case: ReviewCase, now: dt.datetime) -> dict[str, str]:
     gap = abs(due - now)
     hours, minutes = divmod(int(gap.total_seconds()) // 60, 60)
     days, hours_left = divmod(hours, 24)
-    size = (
-        t("clock.days", n=days, h=hours_left) if days else t("clock.hours", n=hours, m=minutes)
-    )
+    size = t("clock.days", n=days, h=hours_left) if days else t("clock.hours", n=hours, m=minutes)
     if case.late(now):
         return {"text": t("clock.late", size=size), "state": "late"}
     state = "due" if gap < dt.timedelta(hours=8) else ""
@@ -103,7 +101,8 @@ class Queue:
             client_id=visit.query("client").strip() or None,
         )
         return visit.page(
-            "queue.html.j2", **await anyio.to_thread.run_sync(partial(self._list, visit, who, now, only))
+            "queue.html.j2",
+            **await anyio.to_thread.run_sync(partial(self._list, visit, who, now, only)),
         )
 
     def _list(

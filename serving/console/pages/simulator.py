@@ -158,15 +158,25 @@ class Simulator:
         return await self._page(visit, known, None, None)
 
     async def _page(
-        self, visit: Visit, known: Known, result: dict[str, Any] | None, wrong: WrongFieldError | None
+        self,
+        visit: Visit,
+        known: Known,
+        result: dict[str, Any] | None,
+        wrong: WrongFieldError | None,
     ) -> Response:
         world = self._service.engine.world
         ranges = await anyio.to_thread.run_sync(partial(self._ranges, world))
         values = known.body["attributions"]["values"]
         order = sorted(range(len(values)), key=lambda k: (-abs(values[k]), k))
         declared = world.bundle.features["features"]
-        fields = [_field(visit, declared[k], int(known.row[k]), ranges[k]) for k in order if ranges[k]]
-        template = "fragments/simulated.html.j2" if visit.request.headers.get("hx-request") else "simulator.html.j2"
+        fields = [
+            _field(visit, declared[k], int(known.row[k]), ranges[k]) for k in order if ranges[k]
+        ]
+        template = (
+            "fragments/simulated.html.j2"
+            if visit.request.headers.get("hx-request")
+            else "simulator.html.j2"
+        )
         return visit.page(
             template,
             status=422 if wrong and template == "simulator.html.j2" else 200,
@@ -207,7 +217,8 @@ class Simulator:
         if case.request.requested_debt_amt is not None:
             asked = case.request
             case = replace(
-                case, request=Request("simulation", asked.key, asked.requested_debt_amt, asked.symbol)
+                case,
+                request=Request("simulation", asked.key, asked.requested_debt_amt, asked.symbol),
             )
         try:
             made = decide_columns(
@@ -227,13 +238,27 @@ class Simulator:
 
         rows = []
         for name, before, after, shown, gap in (
-            ("limit", minor(was["max_debt_amt"]), minor(body["max_debt_amt"]), show.minor, show.minor),
+            (
+                "limit",
+                minor(was["max_debt_amt"]),
+                minor(body["max_debt_amt"]),
+                show.minor,
+                show.minor,
+            ),
             ("rate", was["rate_bps"], body["rate_bps"], show.rate, None),
             ("pd", was["pd"]["value"], body["pd"]["value"], show.prob, None),
             ("maintenance", was["maintenance_ratio"], body["maintenance_ratio"], show.share, None),
         ):
-            moved = "" if before is None or after is None else (
-                gap(after - before, True) if gap else show.bps(after - before) if name == "rate" else ""
+            moved = (
+                ""
+                if before is None or after is None
+                else (
+                    gap(after - before, True)
+                    if gap
+                    else show.bps(after - before)
+                    if name == "rate"
+                    else ""
+                )
             )
             rows.append(
                 {
@@ -256,7 +281,9 @@ class Simulator:
         }
 
 
-def _field(visit: Visit, declared: Any, value: int, bounds: tuple[int, int] | None) -> dict[str, Any]:
+def _field(
+    visit: Visit, declared: Any, value: int, bounds: tuple[int, int] | None
+) -> dict[str, Any]:
     low, high = bounds or (0, 0)
     one = int(declared.get("one", 1))
     name = f"f.{declared['name']}"
