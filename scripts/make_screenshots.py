@@ -31,6 +31,7 @@ from tests.console.screens import (
     make_candidate,
     make_proposal,
     screens,
+    settled,
     sign_in,
     take_case,
 )
@@ -96,7 +97,7 @@ def things_of(page: Any, url: str) -> Things:
         "form[action$='/note'] input[name=text]", "Called the client; a statement will follow."
     )
     page.locator("form[action$='/note'] button").click()
-    page.wait_for_load_state("networkidle")
+    settled(page)
     return Things(client, case, blind, candidate, proposal, decision)
 
 
@@ -131,7 +132,7 @@ def main(lake: Path, out: Path) -> int:
                     sign_in(page, url, "Ann", "risk", language)
                     for name, path in screens(things).items():
                         page.goto(f"{url}{path}")
-                        page.wait_for_load_state("networkidle")
+                        settled(page)
                         if name == "simulator":
                             simulated(page)
                         wrong += [
@@ -146,7 +147,7 @@ def main(lake: Path, out: Path) -> int:
                 page = dark.new_page()
                 sign_in(page, url, "Ann", "risk", language)
                 page.goto(f"{url}/console/cases/{things.case}")
-                page.wait_for_load_state("networkidle")
+                settled(page)
                 page.screenshot(path=out / f"{language}-1280-case-dark.png", full_page=True)
                 dark.close()
             browser.close()

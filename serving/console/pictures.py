@@ -125,8 +125,8 @@ def shapes(tables: AdditiveTables, counts: Sequence[IntArray] | None) -> list[Sh
     """
     parts: dict[int, list[tuple[IntArray, IntArray]]] = {}
     for k, effect in enumerate(tables.effects):
-        for feature, splits, values in main_effect(effect, None if counts is None else counts[k]):
-            parts.setdefault(feature, []).append((splits, values))
+        for feature, splits, own in main_effect(effect, None if counts is None else counts[k]):
+            parts.setdefault(feature, []).append((splits, own))
     made = []
     for feature, found in parts.items():
         splits = np.unique(np.concatenate([s for s, _ in found]))
@@ -134,9 +134,9 @@ def shapes(tables: AdditiveTables, counts: Sequence[IntArray] | None) -> list[Sh
             continue
         # a point of each bin: the split itself lies in the bin below it, the last bin above all
         points = np.append(splits, splits[-1] + 1)
-        values = sum(v[1 + np.searchsorted(s, points, side="left")] for s, v in found)
-        absent = int(sum(int(v[0]) for _, v in found))
-        assert not isinstance(values, int)
+        over = [v[1 + np.searchsorted(s, points, side="left")] for s, v in found]
+        values: IntArray = np.stack(over).sum(axis=0)
+        absent = sum(int(v[0]) for _, v in found)
         made.append(_shape(feature, splits, values, absent))
     return sorted(made, key=lambda s: (s.least - s.most, s.feature))
 

@@ -105,7 +105,7 @@ def browser(chromium: Any, console: Running) -> Iterator[Any]:
         contexts.append(context)
         context.on("request", lambda request: asked.append(request.url))
         context.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        context.on("weberror", lambda error: said.append(f"error: {error.error}"))
+        context.on("weberror", lambda error: said.append(f"thrown: {error.error}"))
         return context.new_page()
 
     yield open_one
@@ -115,4 +115,4 @@ def browser(chromium: Any, console: Running) -> Iterator[Any]:
     away = [url for url in asked if not url.startswith(f"{console.url}/")]
     assert away == []
     # a page that breaks its own security policy says so on the console
-    assert [s for s in said if "Content Security Policy" in s or s.startswith("error: ")] == []
+    assert [s for s in said if "Content Security Policy" in s or s.startswith("thrown: ")] == []

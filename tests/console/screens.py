@@ -62,6 +62,13 @@ def sign_out(page: Any) -> None:
     page.wait_for_url(re.compile("sign-in"))
 
 
+def settled(page: Any) -> None:
+    """Wait until every part that a page loads by itself is there."""
+    page.wait_for_function(
+        "!document.querySelector('[hx-trigger=load]') && !document.querySelector('.htmx-request')"
+    )
+
+
 def take_case(page: Any, url: str, query: str) -> str:
     """Take the first case that a list shows; its number."""
     page.goto(f"{url}/console/queue?{query}")
