@@ -140,6 +140,7 @@ def _add_serving_verbs(verbs: Any) -> None:
     add("--price", action="append", default=[], metavar="SYMBOL:RATIO", help=text)
 
     _add_service_verbs(verbs)
+    _add_review_verbs(verbs)
     text, example = "decide again on stored inputs, compare", "gearline replay --sample 500 --json"
     p = _verb(verbs, "replay", "serving.commands:run_replay", text, example, seed=True)
     _lake(p)
@@ -191,6 +192,23 @@ def _add_policy_verbs(verbs: Any) -> None:
     text = "find gaps, overlaps and rules that never bind"
     p = _verb(group, "check", run + "check", text, "gearline policy check")
     p.add_argument("packs", nargs="*", metavar="PACK", help="packs or YAML files (default: all)")
+
+
+def _add_review_verbs(verbs: Any) -> None:
+    group = _group(verbs, "review", "the queue of decisions for people", "gearline review list")
+    run = "serving.commands.review:run_"
+    text, example = "open the cases of a recorded night", "gearline review open RUN --lake out/demo"
+    p = _verb(group, "open", run + "open", text, example)
+    p.add_argument("run", metavar="RUN", help="the night's `run_id`, as `gearline reprice` prints")
+    _lake(p)
+    text, example = "cases in the order in which they are due", "gearline review list --late"
+    p = _verb(group, "list", run + "list", text, example)
+    _lake(p)
+    p.add_argument("--rule", metavar="RULE", help="only cases that this rule opened")
+    p.add_argument("--late", action="store_true", help="only cases past due")
+    p.add_argument("--limit", type=int, default=50, help="how many, at most 200 (default 50)")
+    text = "write the lake's `reviews` table from the acts on record"
+    _lake(_verb(group, "export", run + "export", text, "gearline review export --lake out/demo"))
 
 
 def _add_service_verbs(verbs: Any) -> None:

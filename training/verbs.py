@@ -86,7 +86,11 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     add("--resume", type=Path, metavar="FILE", help=text)
     add("--methods", metavar="A,B", help="accuracy: only these methods")
     add("--trades", type=int, help="features: trades of the lake made (default 5000000)")
-    add("--cases", type=int, help="decide: generated cases before the law (default 1000000)")
+    add(
+        "--cases",
+        type=int,
+        help="decide: generated cases before the law (default 1000000); review: cases",
+    )
     text = "clients (decide: 20000; features: 1 to 100 trades; truth, attainable: 300 a book;"
     add("--clients", type=int, help=f"{text} frontier: 80000 a panel; stress: 1000000)")
     add("--bags", type=int, default=8, help="serve: boosters of the usual stack (default 8)")

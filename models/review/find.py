@@ -88,9 +88,12 @@ def is_blind(case_id: str, policy: ReviewPolicy) -> bool:
 
 
 def _nearest(pd: int, edges: tuple[int, ...]) -> int | None:
-    """Distance of a PD to the nearest inner edge of a tier, as a share of that edge, 1e-6."""
+    """Distance of a PD to the nearest inner edge of a tier, as a share of that edge, 1e-6.
+
+    Rounded up: what is beyond a bound by less than a unit is beyond it.
+    """
     inner = [e for e in edges if 0 < e < PROB_ONE]
-    return min((abs(pd - e) * RATIO_ONE // e for e in inner), default=None)
+    return min((-(-abs(pd - e) * RATIO_ONE // e) for e in inner), default=None)
 
 
 def _values(d: Looked) -> list[tuple[str, int | str, int | str | None, bool]]:
@@ -106,7 +109,7 @@ def _values(d: Looked) -> list[tuple[str, int | str, int | str | None, bool]]:
     if d.features:
         found.append(("thin_file", d.undefined * RATIO_ONE // d.features, None, False))
     if d.requested_amt is not None and d.max_debt_amt > 0:
-        away = abs(d.requested_amt - d.max_debt_amt) * RATIO_ONE // d.max_debt_amt
+        away = -(-abs(d.requested_amt - d.max_debt_amt) * RATIO_ONE // d.max_debt_amt)
         found.append(("near_limit", away, None, True))
     nearest = _nearest(d.pd, d.tier_edges)
     if nearest is not None:

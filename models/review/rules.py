@@ -70,6 +70,7 @@ class ReviewPolicy:
     most_held: int
     longest_snooze: dt.timedelta
     longest_override: dt.timedelta
+    repeat_after: dt.timedelta
     blind_ratio: int
     sample_seed: str
     authority: Mapping[str, Mapping[str, int]]
@@ -173,6 +174,7 @@ def load_review_rules(day: dt.date) -> ReviewPolicy:
         most_held=s["most_held"],
         longest_snooze=dt.timedelta(days=s["snooze_days"]),
         longest_override=dt.timedelta(days=s["override_days"]),
+        repeat_after=dt.timedelta(days=s["repeat_days"]),
         blind_ratio=ratio,
         sample_seed=s["sample_seed"],
         authority={

@@ -72,7 +72,11 @@ CREATE TABLE review_cases (
     closed_at {text},
     document {blob} NOT NULL
 ){strict};
-CREATE INDEX review_cases_due ON review_cases (state, due_at, priority, case_id);
+CREATE INDEX review_cases_due ON review_cases (
+    state, due_at, priority, case_id, audience, level, kind, lease_until, snoozed_until,
+    currency, exposure_minor, client_id, related_group_id
+);
+CREATE INDEX review_cases_kind ON review_cases (kind, state, due_at, priority, case_id);
 CREATE INDEX review_cases_all ON review_cases (due_at, priority, case_id);
 CREATE INDEX review_cases_rule ON review_cases (main_rule, state, due_at, priority, case_id);
 CREATE INDEX review_cases_client ON review_cases (client_id, state);

@@ -35,7 +35,8 @@ from serving.review.case import (
     instant,
 )
 from serving.review.desk import WORKERS, Done, ReviewDesk
-from serving.review.opening import OpenReport, entry_case, open_run, open_with
+from serving.review.night import OpenReport, open_run
+from serving.review.opening import entry_case, open_with
 from serving.review.store import LONGEST_PAGE, ReviewStore
 
 __all__ = [

@@ -19,7 +19,7 @@ from models.policy import load_pack
 from serving.ledger import LedgerReader
 from serving.nightly.segments import read_decisions, read_inputs
 from serving.review.case import ReviewCase
-from serving.review.opening import run_bodies
+from serving.review.night import run_bodies
 
 DECISION_KIND = "decision"
 

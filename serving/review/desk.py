@@ -14,7 +14,7 @@ from serving.ledger import KeyedRequest, Ledger, Submission
 from serving.ledger.group import Act
 from serving.review import queue
 from serving.review.case import TOP_LEVEL, ReviewCase, Reviewer, ReviewStateError, instant
-from serving.review.opening import OpenReport, open_run
+from serving.review.night import OpenReport, open_run
 from serving.review.store import ReviewStore
 
 WORKERS: Final = frozenset({"reviewer", "risk"})

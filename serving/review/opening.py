@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import orjson
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data_contracts.canonical import canonical_bytes, sha256_hex
 from data_contracts.errors import InputError
 from data_contracts.lake import decimal_to_int
 from data_contracts.units import NULL, IntArray, parse_decimal
@@ -21,9 +18,8 @@ from models.bundle import Bundle
 from models.reasons.catalogue import AUDIENCES
 from models.review import Looked, ReviewPolicy, find_triggers, is_blind
 from models.review.find import Trigger
-from serving.ledger import Ledger, LedgerReader, Submission
 from serving.ledger.database import Database
-from serving.ledger.envelope import Request, freeze
+from serving.ledger.envelope import Request
 from serving.ledger.group import Act
 from serving.nightly.segments import INPUTS_FILE, read_decisions
 from serving.review import rows
@@ -33,8 +29,6 @@ _NEEDED: Final = (
     "decision_id", "client_id", "outcome", "tier", "pd_e9", "pd_low_e9", "pd_high_e9", "debt_amt",
     "max_debt_amt", "reasons", "as_of",
 )  # fmt: skip
-_AT_ONCE: Final = 5_000
-"""Cases of one submission: an entry stays small and readers of the file are not held up."""
 SYSTEM: Final = "gearline"
 LEAST_PRIORITY: Final = 5
 
@@ -110,11 +104,13 @@ def segment_cases(
     currency: str,
     now: dt.datetime,
     policy: ReviewPolicy,
+    published: Mapping[str, int] | None = None,
     asked: str | None = None,
 ) -> list[ReviewCase]:
     """The cases of one sealed segment, in row order; the same on every call.
 
-    ``asked`` names a decision whose case alone is wanted, also where no rule names it.
+    ``published`` is each client's limit of the night before, minor units. ``asked`` names a
+    decision whose case alone is wanted, also where no rule names it.
     """
     d = read_decisions(root / segment, list(_NEEDED))
     inputs = pq.read_table((root / segment).parent / INPUTS_FILE, partitioning=None)
@@ -138,11 +134,9 @@ def segment_cases(
         if asked is not None and name != asked:
             continue
         document = orjson.loads(documents[i].as_py())
-        previous = document["previous"]
         looked = Looked(
             name, currency, outcomes[i], pd[i], low[i], high[i], edges, debt[i], limit[i],
-            None if previous is None
-            else parse_decimal(previous["soft_cap_amt"], 2, "soft_cap_amt"),
+            None if published is None else published.get(clients[i]),
             None, tuple(codes[i]), undefined[i], width, outside[i],
         )  # fmt: skip
         triggers = find_triggers(looked, policy)
@@ -156,100 +150,6 @@ def segment_cases(
             )  # fmt: skip
             cases.append(made)
     return cases
-
-
-def _open_act(run_id: str, bucket: int, part: int, cases: Sequence[ReviewCase], now: dt.datetime,
-              policy: ReviewPolicy) -> Act:  # fmt: skip
-    def act(database: Database, position: int) -> Sequence[Request]:
-        known = rows.known_cases(database, [c.case_id for c in cases])
-        fresh = [c for c in cases if c.case_id not in known]
-        rows.insert_cases(database, fresh)
-        body: dict[str, object] = {
-            "run_id": run_id,
-            "bucket": bucket,
-            "part": part,
-            "opened": len(fresh),
-            "acted_at": instant(now),
-            "rules_sha256": policy.sha256,
-            "cases_sha256": sha256_hex(canonical_bytes([c.to_json() for c in fresh])),
-        }
-        return [freeze(rows.NIGHT_KIND, body, canonical_bytes(body))] if fresh else []
-
-    return act
-
-
-@dataclass(frozen=True)
-class OpenReport:
-    """What opening a run's cases did. ``known`` counts those that were in the queue already."""
-
-    run_id: str
-    decisions: int
-    found: int
-    opened: int
-    by_rule: Mapping[str, int]
-
-
-def run_bodies(reader: LedgerReader, run_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The bodies of the start and the end of a run on record."""
-    found: dict[str, dict[str, Any]] = {}
-    for entry in reader.latest(f"run_id/{run_id}", 10_000):
-        found.setdefault(entry.kind, dict(entry.body))
-    if "run_started" not in found or "run_finished" not in found:
-        raise InputError(
-            f"run {run_id!r} is not finished on record; `gearline reprice` makes one, and its"
-            " `run_id` names it"
-        )
-    return found["run_started"], found["run_finished"]
-
-
-def open_run(
-    root: Path,
-    ledger: Ledger,
-    run_id: str,
-    *,
-    now: dt.datetime,
-    policy: ReviewPolicy,
-    progress: Callable[[int, int], None] | None = None,
-) -> OpenReport:
-    """Open the cases of a recorded run, segment by segment; again opens nothing twice.
-
-    Memory holds one segment at a time. A run that is broken off goes on where it stopped: what is
-    in the queue is passed over.
-    """
-    with LedgerReader(ledger.where) as reader:
-        started, finished = run_bodies(reader, run_id)
-    bundle = Bundle.read(root / started["bundle_path"])
-    currency = _currency(root, finished)
-    decisions = found = opened = 0
-    by_rule: dict[str, int] = {}
-    segments = list(finished["segments"])
-    for bucket, segment in enumerate(segments):
-        cases = segment_cases(
-            root, segment, run_id=run_id, bucket=bucket, bundle=bundle, currency=currency,
-            now=now, policy=policy,
-        )  # fmt: skip
-        decisions += read_decisions(root / segment, ["decision_id"]).num_rows
-        found += len(cases)
-        for case in cases:
-            for rule in {t.rule for t in case.triggers}:
-                by_rule[rule] = by_rule.get(rule, 0) + 1
-        for part, start in enumerate(range(0, len(cases), _AT_ONCE)):
-            act = _open_act(run_id, bucket, part, cases[start : start + _AT_ONCE], now, policy)
-            done = ledger.submit(Submission([], None, act))
-            if done.entries:
-                opened += int(orjson.loads(done.entries[0])["body"]["opened"])
-        if progress:
-            progress(bucket + 1, len(segments))
-    return OpenReport(run_id, decisions, found, opened, dict(sorted(by_rule.items())))
-
-
-def _currency(root: Path, finished: Mapping[str, Any]) -> str:
-    for segment in finished["segments"]:
-        table = pq.read_table((root / segment).parent / INPUTS_FILE, columns=["case"],
-                              partitioning=None)  # fmt: skip
-        if table.num_rows:
-            return str(orjson.loads(table["case"][0].as_py())["currency"])
-    return ""
 
 
 def entry_case(
@@ -316,26 +216,3 @@ def open_with(case: ReviewCase, now: dt.datetime) -> Act:
         return [made]
 
     return act
-
-
-def night_case(
-    root: Path,
-    reader: LedgerReader,
-    run_id: str,
-    decision: str,
-    now: dt.datetime,
-    policy: ReviewPolicy,
-) -> ReviewCase | None:
-    """What an appeal against a decision of a night is about; None if the run has no such one."""
-    started, finished = run_bodies(reader, run_id)
-    for bucket, segment in enumerate(finished["segments"]):
-        names = read_decisions(root / segment, ["decision_id"])["decision_id"]
-        if pc.index(names, decision).as_py() < 0:
-            continue
-        [found] = segment_cases(
-            root, segment, run_id=run_id, bucket=bucket,
-            bundle=Bundle.read(root / started["bundle_path"]), currency=_currency(root, finished),
-            now=now, policy=policy, asked=decision,
-        )  # fmt: skip
-        return found
-    return None

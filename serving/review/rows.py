@@ -67,16 +67,19 @@ def case_row(database: Database, case_id: str) -> ReviewCase:
     return read_document(row[0])
 
 
-def known_cases(database: Database, case_ids: Sequence[str]) -> set[str]:
-    """Which of some cases are in the queue already."""
-    found: set[str] = set()
-    for start in range(0, len(case_ids), 500):
-        part = case_ids[start : start + 500]
+def cases_of_clients(database: Database, clients: Sequence[str]) -> list[ReviewCase]:
+    """Every case about some clients, in order of opening."""
+    found: list[ReviewCase] = []
+    names = sorted(set(clients))
+    for start in range(0, len(names), 500):
+        part = names[start : start + 500]
+        places = ", ".join("?" * len(part))
         rows = database.execute(
-            f"SELECT case_id FROM review_cases WHERE case_id IN ({', '.join('?' * len(part))})",
+            f"SELECT document FROM review_cases WHERE client_id IN ({places})"
+            " ORDER BY opened_at, case_id",
             tuple(part),
         ).fetchall()
-        found |= {str(row[0]) for row in rows}
+        found += [read_document(row[0]) for row in rows]
     return found
 
 

@@ -9,7 +9,6 @@ import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import anyio.to_thread
 import orjson
@@ -19,9 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from data_contracts.decision import DECISION_ENGINE_VERSION
 from data_contracts.errors import InputError
-from models.policy.pack import LEVELS
 from serving.console.app import console_routes
 from serving.ledger import Ledger, LedgerReader, LedgerUnavailableError
 from serving.publish import publish_last_run
@@ -39,6 +36,7 @@ from serving.service.edge import (
     trace_of,
 )
 from serving.service.engine import RETRY_AFTER_S, Engine
+from serving.service.in_force import models_in_force, policy_in_force
 from serving.service.metrics import Metrics
 from serving.service.overrides import Overrides
 from serving.service.problems import ProblemError, of_status
@@ -258,71 +256,12 @@ class Service:
     # --- what is in force -----------------------------------------------------------------------
 
     async def get_policy(self, call: Call) -> Response:
-        policy = self.engine.world.policy
-        from models.policy import load_pack
-
-        pack = load_pack(policy.pack)
-        zone = ZoneInfo(pack.zone)
-        rows = [
-            {
-                "parameter": name,
-                "level": pack.parameters[name].level,
-                "unit": pack.parameters[name].unit,
-                "values": list(value.values),
-                "since": value.since.replace(tzinfo=zone).isoformat(),
-                "reference": value.reference,
-                "verified": value.verified,
-                "text": getattr(pack.parameters[name], call.language),
-            }
-            for name, value in policy.in_force.items()
-        ]
-        rows.sort(key=lambda r: (LEVELS.index(r["level"]), r["parameter"]))
-        document = {
-            "pack": policy.pack,
-            "currency": policy.currency,
-            "effective_on": policy.effective_on.isoformat(),
-            "sha256": policy.sha256,
-            "parameters": rows,
-        }
+        document = policy_in_force(self.engine.world.policy, call.language)
         return answer(document, 200, {"content-language": call.language})
 
     async def get_models(self, call: Call) -> Response:
-        world = self.engine.world
         releases = await self.look_up("kind/model_released", 100)
-        document = {
-            "engine_version": DECISION_ENGINE_VERSION,
-            "night": {
-                "run_id": world.run_id,
-                "as_of": world.started["as_of"],
-                "effective_on": world.started["effective_on"],
-                "market_sha256": world.market.sha256,
-                "features_good_until": world.features.good_until.isoformat(),
-                "stability_index": None
-                if world.drift_e6 is None
-                else f"{world.drift_e6 / 1e6:.6f}",
-            },
-            "models": [
-                {
-                    "bundle_sha256": bundle.sha256,
-                    "feature_set": bundle.features["feature_set"],
-                    "for": purpose,
-                    "review_on": next(
-                        (
-                            e.body["review_on"]
-                            for e in releases
-                            if e.body["bundle"] == bundle.sha256
-                        ),
-                        None,
-                    ),
-                }
-                for bundle, purpose in (
-                    (world.bundle, "clients"),
-                    (world.application, "applicants"),
-                )
-                if bundle is not None
-            ],
-        }
-        return answer(document)
+        return answer(models_in_force(self.engine.world, releases))
 
     # --- life and health ------------------------------------------------------------------------
 

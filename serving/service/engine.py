@@ -314,9 +314,10 @@ class Engine:
                 job.entries = [(freeze(DECISION_KIND, entry, frozen), None)]
                 job.body = entry
                 moment = self._now()
-                case = entry_case(entry, bundle, moment, load_review_rules(moment.date()))
-                if case is not None:
-                    job.act = open_with(case, moment)
+                # what only asks again how the night decided is covered by the night's own cases
+                if entry["settled"]["outcome"] == "refer" or entry["asked"] == "application":
+                    case = entry_case(entry, bundle, moment, load_review_rules(moment.date()))
+                    job.act = None if case is None else open_with(case, moment)
             else:
                 job.result = (entry, False)
 

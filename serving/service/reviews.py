@@ -23,7 +23,7 @@ from serving.review import (
     entry_case,
 )
 from serving.review.desk import check_override_reason
-from serving.review.opening import night_case
+from serving.review.night import night_case
 from serving.service.answers import DECISION_KIND
 from serving.service.edge import Call, Operation, answer
 from serving.service.problems import ProblemError

@@ -69,3 +69,11 @@ def test_the_benchmark_of_the_truth_prints_what_is_documented(cli, undocumented)
     ran = cli("bench", "truth", *sizes, "--json")
     assert ran.code == gearline.DONE
     assert undocumented("bench truth", ran.document) == []
+
+
+def test_the_benchmark_of_the_queue_prints_what_is_documented(cli, undocumented):
+    ran = cli("bench", "review", "--cases", 1_000, "--json")
+    assert ran.code in (0, 1)
+    assert undocumented("bench review", ran.document) == []
+    assert ran.document["cases"] == 1_000
+    assert [t["met"] is None for t in ran.document["targets"]].count(False) >= 2

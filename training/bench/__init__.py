@@ -23,6 +23,7 @@ BENCHMARKS: Final = (
     "explain",
     "features",
     "frontier",
+    "review",
     "serve",
     "stress",
     "structural",
