@@ -140,31 +140,31 @@ def test_no_page_has_a_script_a_style_or_a_handler_of_its_own(
 def test_a_form_without_the_sessions_token_changes_nothing(console: Running, visitor: Any) -> None:
     who, other = visitor("ann", "risk"), visitor("bob", "risk")
     before = console.size
-    form = {"run_id": "night-2", "reason": "because", "key": "k-forged"}
+    form = {"review_on": "2025-06-01", "reason": "because", "key": "k-forged"}
     for token in ("", "guess", other.token("/console/night")):
-        found = who.http.post("/console/night", data={**form, "csrf": token})
+        found = who.http.post("/console/model", data={**form, "csrf": token})
         assert found.status_code == 403
         assert "form_refused" in found.text
-    assert who.http.post("/console/night", json=form).status_code == 415
+    assert who.http.post("/console/model", json=form).status_code == 415
     own = who.token("/console/night")
     for origin in ("https://evil.example", "null"):
         sent = who.http.post(
-            "/console/night", data={**form, "csrf": own}, headers={"origin": origin}
+            "/console/model", data={**form, "csrf": own}, headers={"origin": origin}
         )
         assert sent.status_code == 403
     assert console.size == before
-    assert who.post("/console/night", form).status_code == 303
+    assert who.post("/console/model", form).status_code == 303
     assert console.size > before
 
 
 def test_a_form_that_is_sent_twice_takes_effect_once(console: Running, visitor: Any) -> None:
     who = visitor("ann", "risk")
-    form = {"run_id": "night-1", "reason": "once", "key": "k-once"}
-    assert who.post("/console/night", form).status_code == 303
+    form = {"review_on": "2025-06-01", "reason": "once", "key": "k-once"}
+    assert who.post("/console/model", form).status_code == 303
     size = console.size
-    assert who.post("/console/night", form).status_code == 303
+    assert who.post("/console/model", form).status_code == 303
     assert console.size == size
-    assert who.post("/console/night", {**form, "reason": "twice"}).status_code == 422
+    assert who.post("/console/model", {**form, "reason": "twice"}).status_code == 422
 
 
 def test_a_cookie_that_is_forged_expired_or_signed_out_opens_nothing() -> None:

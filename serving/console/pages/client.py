@@ -23,7 +23,6 @@ from serving.console import decided
 from serving.console.access import STAFF
 from serving.console.formats import Format
 from serving.console.frame import Frame, Page, Visit
-from serving.console.pictures import diverging
 from serving.console.reviews import refuse_blind
 from serving.console.texts import LANGUAGES, TAGS, Words
 from serving.nightly.segments import INPUTS_FILE, read_decisions, read_inputs
@@ -320,6 +319,3 @@ def policy_rows(visit: Visit) -> list[dict[str, Any]]:
         )
     rows.sort(key=lambda r: (LEVELS.index(str(r["level"])), r["name"]))
     return rows
-
-
-__all__ = ["Known", "decision_values", "diverging", "known_client", "pages", "policy_rows"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import anyio.to_thread
+import orjson
 from starlette.responses import Response
 
 from serving.console.access import APPROVERS, AUTHORS, STAFF
@@ -18,6 +20,8 @@ from serving.nightly.segments import TIER_NAMES
 from serving.service.problems import ProblemError
 from serving.service.proposals import Proposals
 
+GATE_FILE: Final = "gate.json"
+"""Where a run keeps the verdict of its gate."""
 LISTED = 60
 """Nights that are offered for choice."""
 
@@ -64,6 +68,7 @@ class Nights:
             return () if of is None else tuple(root / name for name in of["segments"])
 
         night = await anyio.to_thread.run_sync(partial(night_of, files(run), files(before)))
+        gate = await anyio.to_thread.run_sync(partial(read_gate, root, run_id))
         proposals = [
             p
             for p in await latest_proposals(visit)
@@ -76,6 +81,8 @@ class Nights:
             before=before,
             night=night,
             pictures=pictures(visit, night),
+            gate=gate,
+            rules=[] if gate is None else gate_rows(visit, gate),
             published=self._service.engine.world.run_id == run_id,
             proposals=proposals,
             may_propose=visit.has(AUTHORS),
@@ -88,16 +95,46 @@ class Nights:
         reason = visit.form.get("reason", "").strip()
         if run_id not in await self._runs():
             raise ProblemError("not_found", "there is no such run")
-        call = visit.call(
-            {
-                "kind": "publication",
-                "direction": "neutral",
-                "content": {"run_id": run_id},
-                "reason": reason or None,
-            }
-        )
+        content: dict[str, Any] = {"run_id": run_id}
+        judged = [
+            e.body
+            for e in await self._service.look_up(f"run_id/{run_id}", 200)
+            if e.kind == "gate_judged"
+        ]
+        if judged:
+            # what two people agree to is this night under this verdict
+            content |= {k: judged[0][k] for k in ("run_sha256", "verdict_sha256")}
+        document = {"kind": "publication", "direction": "neutral", "content": content}
+        call = visit.call({**document, "reason": reason or None})
         await Proposals(self._service).create(call)
         return visit.go(f"/console/night?run={run_id}")
+
+
+def read_gate(root: Path, run_id: str) -> dict[str, Any] | None:
+    """The gate's verdict that lies beside a run, or None where none was given."""
+    path = root / "runs" / run_id / GATE_FILE
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = orjson.loads(path.read_bytes())
+    return found
+
+
+def gate_rows(visit: Visit, gate: dict[str, Any]) -> list[dict[str, Any]]:
+    """The gate's rules in words, those that hold or block first."""
+    tongue = visit.language
+    order = ("block", "hold", "not_tested", "pass")
+    rows = [
+        {
+            "text": r[tongue],
+            "status": r["status"],
+            "value": r["value"] or visit.words("word.unknown"),
+            "hold": r["hold_above"] or "–",
+            "block": r["block_above"] or "–",
+            "way_out": r[f"way_out_{tongue}"] if r["counts_as"] != "pass" else "",
+        }
+        for r in gate["rules"]
+    ]
+    return sorted(rows, key=lambda r: order.index(r["status"]) if r["status"] in order else 0)
 
 
 def between(visit: Visit, b: Bin, text: Callable[[int], str]) -> str:
