@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from models.decide import decide_columns
 from models.decide.body import bodies
 from models.decide.facts import LINE_NAMES
 from models.reasons import CATALOGUE, render
-from models.reasons.catalogue import AUDIENCES, Language
+from models.reasons.catalogue import AUDIENCES
 from serving.console.pictures import diverging, waterfall
 from serving.service.world import World
 
@@ -53,8 +53,7 @@ def reasons(visit: Visit, found: list[dict[str, Any]]) -> list[dict[str, str]]:
     shown = []
     for reason in found:
         texts = {
-            tongue: render(reason, cast(Language, tongue), visit.reader, names[tongue])
-            for tongue in ("en", "zh")
+            tongue: render(reason, tongue, visit.reader, names[tongue]) for tongue in ("en", "zh")
         }
         text = texts[visit.language]
         if text is not None:

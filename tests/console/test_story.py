@@ -92,7 +92,9 @@ def test_a_case_is_taken_overridden_approved_by_another_and_replayed_equal(
         acts = [(e.body["act"], e.body["actor"]) for e in reader.latest(f"proposal_id/{number}", 20)
                 if e.kind == "proposal"]  # fmt: skip
         assert acts == [("approved", "paul"), ("created", "rita")]
-        made = [e.body for e in reader.latest(f"client_id/{CLIENT}", 20) if e.kind == "decision"]
+        made: list[Any] = [
+            e.body for e in reader.latest(f"client_id/{CLIENT}", 20) if e.kind == "decision"
+        ]
     assert made[0]["settled"]["max_debt_amt"] == "1000.00"
     assert made[0]["decision"]["supersedes"] == document["content"]["decision_id"]
     assert made[0]["decision"]["binding"] == "override"

@@ -328,7 +328,7 @@ def _changed(visit: Visit, declared: Any, value: int, bounds: tuple[int, int] | 
         raise WrongFieldError(
             name,
             "simulator.outside",
-            name=visit.show.name(declared),
+            feature=visit.show.name(declared),
             low=visit.show.feature(declared, low),
             high=visit.show.feature(declared, high),
         )
