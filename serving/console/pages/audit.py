@@ -18,7 +18,7 @@ from serving.nightly.segments import segment_digests
 from serving.service.problems import ProblemError
 
 LISTED = 50
-FILTERS = ("kind", "client_id", "decision_id", "proposal_id", "run_id")
+FILTERS = ("kind", "client_id", "case_id", "decision_id", "proposal_id", "run_id")
 
 
 def pages(frame: Frame) -> list[Page]:
