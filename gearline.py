@@ -199,7 +199,7 @@ def _add_review_verbs(verbs: Any) -> None:
     run = "serving.commands.review:run_"
     text, example = "open the cases of a recorded night", "gearline review open RUN --lake out/demo"
     p = _verb(group, "open", run + "open", text, example)
-    p.add_argument("run", metavar="RUN", help="the night's `run_id`, as `gearline reprice` prints")
+    p.add_argument("run_id", metavar="RUN", help="the night, as `gearline reprice` names it")
     _lake(p)
     text, example = "cases in the order in which they are due", "gearline review list --late"
     p = _verb(group, "list", run + "list", text, example)

@@ -26,7 +26,7 @@ def run_open(arguments: argparse.Namespace, stages: Stages) -> Answer:
     where, now = existing_ledger(arguments.lake, arguments.ledger), _now(arguments)
     with Ledger.open(where) as ledger, ReviewStore(where) as store:
         report = ReviewDesk(ledger, store).open_run(
-            arguments.lake, arguments.run, now, lambda done, total: stages("review", done, total)
+            arguments.lake, arguments.run_id, now, lambda done, total: stages("review", done, total)
         )
     document = {
         "run_id": report.run_id,

@@ -13,6 +13,11 @@ limit=, cursor=) -> CasePage``, ``case(case_id, reader)``, ``timeline(case_id) -
 ``confirm``, ``appeal``, ``set_reviewer``, ``open_run``; each answers a ``Done(act, case, detail,
 position, repeated)`` and takes ``keyed`` (a ``KeyedRequest``) to take effect once.
 
+``decided.decision_entry(root, reader, case)`` is the decision that a case is about, whole;
+``kpi.review_kpis(store, who, since, now, policy)`` the figures; ``export.export_reviews`` writes
+the lake's ``reviews``. An override is proposed and approved in ``serving.service.overrides``. In a
+service ``service.reviews`` is its desk, ``service.reviews_api`` the routes.
+
 Data: ``ReviewCase``, ``ReviewAct``, ``Reviewer``, ``CaseFilter``, ``CasePage``, ``Done``. Refusals:
 ``ReviewStateError`` (the state does not allow it), ``ReviewRefusedError`` (this person may not),
 ``QueueEmptyError``; all are ``InputError``. Texts: ``models.review.trigger_text``,

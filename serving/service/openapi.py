@@ -17,6 +17,7 @@ from serving.service.openapi_parts import (
     FLAG,
     HASH,
     NUMBER,
+    SUBJECT,
     TEXT,
     TIME,
     WHOLE,
@@ -279,7 +280,9 @@ def _parameters(operation: Operation) -> list[Schema]:
     found: list[Schema] = []
     for part in operation.path.split("/"):
         if part.startswith("{"):
-            found.append({"name": part[1:-1], "in": "path", "required": True, "schema": NUMBER})
+            name = part[1:-1]
+            schema = SUBJECT if name == "reviewer" else NUMBER
+            found.append({"name": name, "in": "path", "required": True, "schema": schema})
     header = {"in": "header", "schema": {"type": "string"}}
     if operation.name in KEYED:
         found.append(

@@ -42,6 +42,7 @@ DATE: Final[Schema] = {"type": "string", "format": "date"}
 TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 HASH: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 NUMBER: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"}
+SUBJECT: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:@|-]{0,127}$"}
 ASKED: Final[Schema] = {
     "type": "string",
     "pattern": "^(0|[1-9][0-9]{0,9})(\\.[0-9]{1,2})?$",

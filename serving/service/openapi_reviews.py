@@ -7,6 +7,7 @@ from typing import Any, Final
 from data_contracts.decision import OUTCOMES
 from models.review import OVERRIDE_REASONS, RULES
 from serving.review import CASE_KINDS, LONGEST_PAGE, STATES, TOP_LEVEL
+from serving.review.store import CURSOR
 from serving.service.openapi_parts import (
     ASKED,
     DATE,
@@ -177,7 +178,7 @@ REVIEW_QUERIES: Final[dict[str, dict[str, Any]]] = {
         "snoozed": _TRUTH,
         "client_id": {"type": "string", "minLength": 1, "maxLength": 64},
         "limit": {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE},
-        "cursor": {"type": "string"},
+        "cursor": {"type": "string", "pattern": CURSOR},
     },
     "getReviewKpis": {"days": {"type": "integer", "minimum": 1, "maximum": 3660}},
 }

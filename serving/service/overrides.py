@@ -56,6 +56,11 @@ def of_case(proposal: Proposal) -> bool:
     return proposal.kind == "override" and "case_id" in proposal.content
 
 
+def may_read(proposal: Proposal, reader: str) -> bool:
+    """Whether a reader may know of a proposal: what is about a case for compliance is for them."""
+    return proposal.content.get("audience") != "compliance" or reader == "compliance"
+
+
 class Overrides:
     """The way of an override from a case to a decision that supersedes."""
 
@@ -131,6 +136,7 @@ class Overrides:
             "case_id": case.case_id,
             "reason_code": reason_code,
             "expires_on": expires_on.isoformat(),
+            "audience": case.audience,
         }
         proposal = Proposal(number, "override", direction, content, words, call.caller.subject)
         now = self._service.settings.now()

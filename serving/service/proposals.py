@@ -22,7 +22,7 @@ from models.governance import (
 from serving.ledger.envelope import Request as Frozen
 from serving.ledger.envelope import freeze
 from serving.service.edge import Call, Operation, answer
-from serving.service.overrides import of_case
+from serving.service.overrides import may_read, of_case
 from serving.service.problems import ProblemError
 from serving.service.requests import Reader, idempotency_key
 
@@ -117,7 +117,8 @@ class Proposals:
         """The proposals that changed last, newest first, each in its present state."""
         seen: dict[str, dict[str, Any]] = {}
         for entry in await self._service.look_up(f"kind/{PROPOSAL_KIND}", 500):
-            seen.setdefault(entry.body["proposal_id"], self._shown(entry.body))
+            if may_read(Proposal.from_json(entry.body), call.reader):
+                seen.setdefault(entry.body["proposal_id"], self._shown(entry.body))
         return answer({"proposals": list(seen.values())[:100]})
 
     async def get(self, call: Call) -> Response:
@@ -188,7 +189,9 @@ class Proposals:
         label = f"proposal_id/{call.path('proposal_id')}"
         for entry in await self._service.look_up(label, 5):
             if entry.kind == PROPOSAL_KIND:
-                return Proposal.from_json(entry.body)
+                found = Proposal.from_json(entry.body)
+                if may_read(found, call.reader):
+                    return found
         raise ProblemError("not_found", "there is no proposal with this number")
 
     def _require_match(self, call: Call, known: Proposal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,7 @@ from serving.review.desk import check_override_reason
 from serving.review.night import night_case
 from serving.service.answers import DECISION_KIND
 from serving.service.edge import Call, Operation, answer
+from serving.service.openapi_parts import SUBJECT
 from serving.service.problems import ProblemError
 from serving.service.requests import Reader, idempotency_key
 from serving.service.review_reading import ReviewReading
@@ -204,7 +206,7 @@ class Reviews(ReviewReading):
             last = now.date() + self._desk.policy(now).longest_override
             if not now.date() <= expires <= last:
                 raise ProblemError(
-                    "body_invalid",
+                    "state_conflict",
                     f"an override expires between today and {last}",
                     pointer="/expires_on",
                 )
@@ -218,7 +220,7 @@ class Reviews(ReviewReading):
             try:
                 check_override_reason(code, side)
             except ReviewStateError as error:
-                raise ProblemError("body_invalid", str(error), pointer="/reason_code") from None
+                raise ProblemError("state_conflict", str(error), pointer="/reason_code") from None
             if case.state != "open" or case.held_by(now) != who.subject:
                 raise ProblemError(
                     "state_conflict", "you do not hold this case, or it is not open; take it first"
@@ -270,6 +272,8 @@ class Reviews(ReviewReading):
     async def set_reviewer(self, call: Call) -> Response:
         """Set somebody's level, authority and related clients."""
         subject = call.path("reviewer")
+        if not re.fullmatch(SUBJECT["pattern"], subject):
+            raise ProblemError("query_invalid", "the path names no subject of a token")
         keyed = self._keyed(call, f"reviewer/{subject}")
         r = Reader(call.json())
         level = r.whole("level", 0, TOP_LEVEL, required=True)

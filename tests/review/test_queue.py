@@ -36,7 +36,7 @@ def test_two_reviewers_at_once_never_get_the_same_case_in_two_hundred_rounds(que
     second = Ledger.open(queue.where)
     desks = [(queue.desk, ANN), (ReviewDesk(second, queue.store), BOB)]
     gate = threading.Barrier(2)
-    got = {"ann": [], "bob": []}
+    got: dict[str, list[str]] = {"ann": [], "bob": []}
     failed = []
 
     def press(desk, who):

@@ -260,6 +260,12 @@ def test_what_is_for_compliance_alone_is_no_work_of_staff(serve, sighted, client
     assert case_of(service, case, "reviewer", "ann").status_code == 404
     assert act(service, case, "leases").status_code == 404
     assert act(service, case, "leases", subject="rex", role="risk").status_code == 201
+    proposal = override(service, case, "5.00", subject="rex", role="risk").json()
+    path = f"/v1/proposals/{proposal['proposal_id']}"
+    assert service.call("GET", path, "auditor").status_code == 200
+    assert service.call("GET", path, "reviewer").status_code == 404
+    assert proposal["proposal_id"] not in service.call("GET", "/v1/proposals", "approver").text
+    assert approve(service, proposal, "bob").status_code == 404
 
 
 def test_a_nights_cases_open_once_and_show_the_sealed_decision(serve, sighted):
