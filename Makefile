@@ -18,10 +18,10 @@ export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test check bench lock clean
+.PHONY: help install demo screenshots lint test check bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## create .venv from the hashed lock
 
@@ -37,6 +37,10 @@ $(INSTALLED): $(LOCKED) pyproject.toml
 
 demo: install ## train, decide and report on the sample market, into out/demo
 	$(BIN)/gearline demo --out out/demo
+
+screenshots: install ## every screen of the console on the demo's data, into out/screenshots
+	test -f out/demo/demo.json || $(BIN)/gearline demo --out out/demo
+	$(BIN)/python scripts/make_screenshots.py out/demo out/screenshots
 
 lint: install ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

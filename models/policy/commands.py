@@ -120,9 +120,8 @@ def direction(p: Parameter, before: tuple[int, ...], after: tuple[int, ...]) -> 
     return "tighter" if (moved == {1}) == (p.tighter == "higher") else "looser"
 
 
-def run_diff(arguments: argparse.Namespace, stages: Stages) -> Answer:
-    """``policy diff``."""
-    (one, then), (two, now) = _side(arguments.before, "A"), _side(arguments.after, "B")
+def differences(one: Pack, then: dt.datetime, two: Pack, now: dt.datetime) -> list[dict[str, Any]]:
+    """The rules whose values in force differ between two moments of two packs, by name."""
     was, becomes = one.at(then), two.at(now)
     rows: list[dict[str, Any]] = []
     for name in sorted(was.in_force.keys() | becomes.in_force.keys()):
@@ -147,6 +146,13 @@ def run_diff(arguments: argparse.Namespace, stages: Stages) -> Answer:
                 "reference": (new or one.parameters[name].history[-1]).reference,
             }
         )
+    return rows
+
+
+def run_diff(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``policy diff``."""
+    (one, then), (two, now) = _side(arguments.before, "A"), _side(arguments.after, "B")
+    rows = differences(one, then, two, now)
     document = {
         "before": {"pack": one.name, "moment": then.isoformat(), "sha256": one.sha256},
         "after": {"pack": two.name, "moment": now.isoformat(), "sha256": two.sha256},

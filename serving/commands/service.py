@@ -54,6 +54,16 @@ def release_demo_model(lake: Path, ledger: Any, today: dt.date) -> None:
                 writer.append([{"kind": "model_released", "body": body}], idempotency_keys=[key])
 
 
+def open_demo_cases(lake: Path, ledger: Any, now: dt.datetime) -> None:
+    """Put the last night's cases into the review queue, as the nightly job does elsewhere."""
+    from serving.review import ReviewDesk, ReviewStore
+
+    with LedgerReader(ledger) as reader:
+        _, finished = last_finished_run(reader)
+    with Ledger.open(ledger) as writer, ReviewStore(ledger) as store:
+        ReviewDesk(writer, store).open_run(lake, str(finished["run_id"]), now)
+
+
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """The options as one object; a demo gets its own clock, key and release."""
     lake: Path = arguments.lake
@@ -70,6 +80,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     if demo:
         now = demo_clock(lake, ledger)
         release_demo_model(lake, ledger, now().date())
+        open_demo_cases(lake, ledger, now())
     return Settings(
         lake=lake,
         ledger=ledger,
@@ -79,6 +90,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         jwks=arguments.jwks,
         rate=arguments.rate,
         now=now,
+        open_sign_in=demo and local,
     )
 
 
@@ -115,6 +127,7 @@ def run_serve(arguments: argparse.Namespace, stages: Stages) -> Answer:
     app.state.service.start()
     url = f"http://{arguments.host}:{arguments.port}"
     say = [f"Gearline serves {settings.lake} on {url}, ledger {named(settings.ledger)}"]
+    say.append(f"the console: {url}/console/")
     if isinstance(settings.now, ShiftedClock):
         say.append(f"a demo: its clock stands at {settings.now():%Y-%m-%d %H:%M} UTC")
         say.append("local tokens: gearline token --role service")

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from data_contracts.errors import InputError
+from serving.console.app import console_routes
 from serving.ledger import Ledger, LedgerReader, LedgerUnavailableError
 from serving.nightly.publishing.flow import follow, publish_first
 from serving.review import ReviewDesk, ReviewStore
@@ -350,7 +351,11 @@ def create_app(settings: Settings) -> Starlette:
         return refusal(of_status(status), trace_of(request.headers.get("traceparent")))
 
     app = Starlette(
-        routes=[*service.routes(), Route(SCORE_PATH, scorer, methods=["POST"])],
+        routes=[
+            *service.routes(),
+            Route(SCORE_PATH, scorer, methods=["POST"]),
+            *console_routes(service),
+        ],
         lifespan=lifespan,
         exception_handlers={404: unknown, 405: unknown, 500: unknown},
     )

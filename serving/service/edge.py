@@ -138,6 +138,10 @@ class Edge:
         tongue = language(request.headers.get("accept-language"))
         return await operation.handler(Call(request, caller, tongue, body))
 
+    def limit(self, subject: str) -> None:
+        """Count a request of somebody's; refuse those beyond the rate."""
+        self._rate.take(subject)
+
     async def _caller(self, request: Request) -> Caller:
         verifier = self.verifier
         if verifier is None:

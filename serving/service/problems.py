@@ -22,6 +22,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "review_refused": (403, "This person may not work on this case"),
     "blind_read": (403, "Record your own view first"),
     "four_eyes": (403, "Author and approver are one person"),
+    "form_refused": (403, "The form is not of this session"),
     "not_found": (404, "There is no such thing"),
     "queue_empty": (404, "Nothing waits"),
     "method_not_allowed": (405, "The method does not exist here"),

@@ -46,6 +46,7 @@ class Settings:
     issuer, audience, jwks : the OIDC issuer whose tokens are accepted; ``jwks`` is a file or a URL
     rate : requests a second one caller may make; 0 for no limit
     now : the business clock: staleness, effective days, review dates
+    open_sign_in : the console lets people in by name and role, without a token (a demo's only)
     """
 
     lake: Path
@@ -56,3 +57,4 @@ class Settings:
     jwks: str | None = None
     rate: float = DEFAULT_RATE
     now: Callable[[], datetime] = utc_now
+    open_sign_in: bool = False
