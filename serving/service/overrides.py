@@ -112,7 +112,7 @@ class Overrides:
         row = np.array([NULL if v is None else v for v in entry["features"]], dtype=np.int64)
         own = [Fact.from_json(f) for f in entry["facts"] if f["condition"] in APPLICANT_FACTS]
         stale = world.stale_now(now)
-        facts = [*world.facts_now(now), *([] if stale is None else [stale]), *own]
+        facts = [*world.facts_now(now, applicant=True), *([] if stale is None else [stale]), *own]
         return Prepared(case, row, tuple(facts), None, None, True)
 
     async def propose(

@@ -60,8 +60,10 @@ class World:
     drift_e6: int | None
     red: tuple[str, ...] = ()
 
-    def facts_now(self, now: dt.datetime, review_on: dt.date | None) -> list[Fact]:
-        """The conditions that hold for everyone at an instant; ``review_on`` is the model's."""
+    def facts_now(self, now: dt.datetime, applicant: bool = False) -> list[Fact]:
+        """The conditions that hold for every client, or every applicant, at an instant."""
+        own = applicant and self.application is not None
+        review_on = self.application_review_on if own else self.review_on
         facts = [] if self.contract is None else [self.contract]
         if review_on is None:
             facts.append(Fact("model_not_released"))
@@ -100,7 +102,7 @@ class World:
             return None
         # read as of the night: staleness is a fact of the answer here, not a refusal
         row = self.features.read(ask.client_id, min(now, self.features.good_until))
-        facts = self.facts_now(now, self.review_on)
+        facts = self.facts_now(now)
         stale = self.stale_now(now)
         if stale is not None:
             facts.append(stale)
@@ -117,8 +119,7 @@ class World:
         stated = ask.stated
         bundle = self.application or self.bundle
         row, outside = applicant_row(stated, self.market.session, bundle.names)
-        review_on = self.review_on if self.application is None else self.application_review_on
-        facts = self.facts_now(now, review_on)
+        facts = self.facts_now(now, applicant=True)
         stale = self.stale_now(now)
         if stale is not None:
             facts.append(stale)
