@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import subprocess
@@ -18,7 +19,9 @@ from serving.ledger import Ledger, LedgerReader, is_url
 from serving.nightly.publishing import tables
 from serving.nightly.publishing.flow import AUTHOR, catch_up, publish_run, rollback
 from serving.nightly.publishing.history import PUBLISHED_KIND, history, replay
+from serving.nightly.record import recorded
 from serving.publish import CaseStore, current_run
+from tests.models.builders import SESSION
 from tests.nightly.conftest import BROKEN, SHIFTED
 from tests.service.lake import checked
 
@@ -170,6 +173,16 @@ def test_a_blocked_night_is_published_by_nobody_even_with_approvals(place, night
     assert publish_run(root, where, "night-3").state == "blocked"
     assert shown(root, where) == {"night-1"}
     assert entries(where, "gate_judged")[-1]["verdict"] == "block"
+
+
+def test_the_next_nights_steps_refer_to_what_was_published_not_to_a_blocked_night(place, night):
+    root, where = place
+    later = SESSION + dt.timedelta(days=3)
+    assert recorded(where, "next", later).last["run_id"] == "night-2"
+    publish_run(root, where, "night-1")
+    night(root, where, "night-3", BROKEN)
+    assert publish_run(root, where, "night-3").state == "blocked"
+    assert recorded(where, "next", later).last["run_id"] == "night-1"
 
 
 def held(root, where, night):
