@@ -175,14 +175,20 @@ def test_a_blocked_night_is_published_by_nobody_even_with_approvals(place, night
     assert entries(where, "gate_judged")[-1]["verdict"] == "block"
 
 
+def last_run(where):
+    """The run that the steps of a night three days later refer to."""
+    found = recorded(where, "next", SESSION + dt.timedelta(days=3)).last
+    assert found is not None
+    return found["run_id"]
+
+
 def test_the_next_nights_steps_refer_to_what_was_published_not_to_a_blocked_night(place, night):
     root, where = place
-    later = SESSION + dt.timedelta(days=3)
-    assert recorded(where, "next", later).last["run_id"] == "night-2"
+    assert last_run(where) == "night-2"
     publish_run(root, where, "night-1")
     night(root, where, "night-3", BROKEN)
     assert publish_run(root, where, "night-3").state == "blocked"
-    assert recorded(where, "next", later).last["run_id"] == "night-1"
+    assert last_run(where) == "night-1"
 
 
 def held(root, where, night):
@@ -303,11 +309,12 @@ def test_readers_at_the_same_time_see_the_old_night_or_the_new_never_a_mix(place
     approve(where, made)
     whole = {run_id: rows_of(root, run_id) for run_id in ("night-1", "night-3")}
     assert whole["night-1"] != whole["night-3"]
-    stop, seen, wrong = threading.Event(), set(), []
+    stop, seen = threading.Event(), set()
+    wrong: list[object] = []
 
     def read_files():
         while not stop.is_set():
-            run_id = current_run(root)
+            run_id = str(current_run(root))
             with CaseStore(root / "online" / run_id / "cases.sqlite") as cases:
                 found = [cases.read(c).max_debt_amt for c, *_ in whole[run_id]]
             if found != [str(amount) for _, amount, *_ in whole[run_id]]:
