@@ -32,8 +32,9 @@ SHOWN: Final = 5
 class Both:
     """Columns of the clients that both nights decided on, aligned; ``0`` before, ``1`` tonight.
 
-    ``target`` are limits before the step and any override, minor units; ``rate_target`` rates before
-    step and clip, bps; ``tier`` 1 to 7, 8 for D; ``own_tier`` by the night's PD on tonight's edges.
+    ``target`` are limits before the step and any override, minor units; ``rate_target`` rates
+    before step and clip, bps; ``tier`` 1 to 7, 8 for D; ``own_tier`` by the night's PD on tonight's
+    edges.
     """
 
     cap0: IntArray
@@ -188,8 +189,8 @@ def feature_csi(
 def features_shifted(before: Mapping[str, IntArray], after: Mapping[str, IntArray]) -> Measured:
     """Share of the features whose CSI between the nights is above ``CSI_SHIFTED``.
 
-    Not the largest CSI: a calm week's moves shift what is measured on returns, such as the best five
-    days, for everyone at once. A table that is wrong shifts what is measured on it.
+    Not the largest CSI: a calm week's moves shift what is measured on returns, such as the best
+    five days, for everyone at once. A table that is wrong shifts what is measured on it.
     """
     if not before or before.keys() != after.keys():
         return _of(None, "no cells frozen for both nights; fit the bundle again to have them")
@@ -291,7 +292,7 @@ def fire_sale(
 
 
 def jeffreys_p(cases: int, defaults: int, pd: float) -> float:
-    """Jeffreys: p = BetaCDF(PD; D + 1/2, N - D + 1/2); small where the PD is too low (ECB 2019)."""
+    """Jeffreys: BetaCDF(PD; D + 1/2, N - D + 1/2), small where the PD is too low (ECB 2019)."""
     from scipy.special import betainc
 
     return float(betainc(defaults + 0.5, cases - defaults + 0.5, pd))
@@ -311,8 +312,8 @@ def calibration(predicted_e9: IntArray, defaulted: BoolArray) -> Measured:
 
 
 __all__ = [
-    "Both", "Lots", "Names", "at_floor", "calibration", "cap_targets", "caps_moved",
-    "debt_change", "feature_csi", "features_shifted", "fire_sale", "jeffreys_p", "lost", "mean_cap_change",
-    "mean_rate_change", "missing_rise", "own_tiers_moved", "price_jump", "stepped_down", "tier_psi", "tiers_moved",
-    "vanished",
+    "Both", "Lots", "Names", "at_floor", "calibration", "cap_targets", "caps_moved", "debt_change",
+    "feature_csi", "features_shifted", "fire_sale", "jeffreys_p", "lost", "mean_cap_change",
+    "mean_rate_change", "missing_rise", "own_tiers_moved", "price_jump", "stepped_down",
+    "tier_psi", "tiers_moved", "vanished",
 ]  # fmt: skip

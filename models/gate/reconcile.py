@@ -1,4 +1,4 @@
-"""What a counter system enforces against what was decided: missing, extra, looser, tighter. Pure."""
+"""What a counter system enforces against what was decided, client by client. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Difference:
-    """One term of one client that is not as decided; ``amount`` is what it is about, minor units."""
+    """One term of one client that is not as decided; ``amount`` is the money, minor units."""
 
     kind: str
     client_id: str

@@ -320,6 +320,7 @@ def night_columns(
         has_previous=before.known,
         previous=before.columns,
         override=null,
+        loosened=no,
     )
     return made.with_texts(
         client_ids=rows.client_ids,

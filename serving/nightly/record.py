@@ -10,12 +10,13 @@ from typing import Any
 from data_contracts.errors import InputError
 from serving.ledger import Ledger, Location, exists, leaf_hash, read_entries
 from serving.ledger import root as merkle_root
+from serving.nightly.publishing.history import PUBLISHED_KIND, replay
 from serving.nightly.segments import segment_digests
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the ledger holds of this run and of the finished run before it."""
+    """What the ledger holds of this run and of the run that its steps refer to."""
 
     started: dict[str, Any] | None
     finished: dict[str, Any] | None
@@ -25,23 +26,29 @@ class Recorded:
 def recorded(ledger_path: Location | None, run_id: str, as_of: dt.date) -> Recorded:
     """Look up a run, and the run whose decisions its steps refer to.
 
-    That is the latest one finished for an earlier day. A run that has begun keeps to the one it
-    began with, whatever has been decided since for days between.
+    That is the latest one published for an earlier day: a night that the gate blocked is no step.
+    Where none was ever published it is the latest one finished. A run that has begun keeps to the
+    one it began with, whatever has been decided since for days between.
     """
     started: dict[str, Any] | None = None
     runs: dict[str, dict[str, Any]] = {}
+    acts: list[tuple[str, str]] = []
     if ledger_path is not None and exists(ledger_path):
         for entry in read_entries(ledger_path):
             if entry.kind == "run_started" and entry.body["run_id"] == run_id:
                 started = dict(entry.body)
             elif entry.kind == "run_finished":
                 runs[str(entry.body["run_id"])] = dict(entry.body)
+            elif entry.kind == PUBLISHED_KIND:
+                acts.append((str(entry.body["act"]), str(entry.body["run_id"])))
     if started is not None:
         before = started["previous_run"]
         last = None if before is None else runs[before]
     else:
-        earlier = [r for r in runs.values() if str(r["as_of"]) < as_of.isoformat()]
-        # of two runs of one day the later recorded is the published one
+        # in the order they were published, or, where none was, recorded
+        base = [runs[name] for name in replay(acts)[0]] if acts else list(runs.values())
+        earlier = [r for r in base if str(r["as_of"]) < as_of.isoformat()]
+        # of two runs of one day the later one
         last = max(reversed(earlier), key=lambda r: str(r["as_of"]), default=None)
     return Recorded(started, runs.get(run_id), last)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Locatio
 def night() -> Callable[..., None]:
     """``night(root, where, run_id, values)`` decides one more night."""
 
-    def add(root: Path, where: Location, run_id: str, values: dict[str, tuple[int, ...]]) -> None:
+    def add(
+        root: Path, where: Location, run_id: str, values: Mapping[str, tuple[int, ...]]
+    ) -> None:
         with Ledger.open(where) as record:
             add_night(root, record, run_id, values)
 

@@ -94,7 +94,7 @@ def test_monitors_lie_beside_the_run_and_an_older_bundle_is_not_tested(lake):
         run = find_run(reader, "night-2")
     document = monitor_run(lake, where, run)
     assert json.loads((lake / "runs/night-2" / MONITORS_FILE).read_bytes()) == document
-    by_name = {}
+    by_name: dict[str, set[str]] = {}
     for m in document["monitors"]:
         by_name.setdefault(m["monitor"], set()).add(m["status"])
     for name in ("score_psi_ratio", "feature_csi_ratio", "calibration_ratio"):

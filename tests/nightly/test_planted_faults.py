@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -39,7 +40,7 @@ class Base:
     """A checked lake on a generated market with one night published, and the sessions after it."""
 
     path: Path
-    days: list
+    days: list[dt.date]
 
 
 def decide(root, days, pack: Pack | None = None, bundle="bundle"):
@@ -84,7 +85,7 @@ def rewrite(folder, change):
 
 def held_most(root, day):
     """The symbol that most of the book's holdings are in on a day."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for path in (root / "positions").rglob("*.parquet"):
         rows = pq.read_table(path, partitioning=None)
         to = pc.fill_null(rows["to_session"], pa.scalar(day).cast(rows["to_session"].type))

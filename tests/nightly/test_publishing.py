@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import subprocess
@@ -18,7 +19,9 @@ from serving.ledger import Ledger, LedgerReader, is_url
 from serving.nightly.publishing import tables
 from serving.nightly.publishing.flow import AUTHOR, catch_up, publish_run, rollback
 from serving.nightly.publishing.history import PUBLISHED_KIND, history, replay
+from serving.nightly.record import recorded
 from serving.publish import CaseStore, current_run
+from tests.models.builders import SESSION
 from tests.nightly.conftest import BROKEN, SHIFTED
 from tests.service.lake import checked
 
@@ -172,6 +175,22 @@ def test_a_blocked_night_is_published_by_nobody_even_with_approvals(place, night
     assert entries(where, "gate_judged")[-1]["verdict"] == "block"
 
 
+def last_run(where):
+    """The run that the steps of a night three days later refer to."""
+    found = recorded(where, "next", SESSION + dt.timedelta(days=3)).last
+    assert found is not None
+    return found["run_id"]
+
+
+def test_the_next_nights_steps_refer_to_what_was_published_not_to_a_blocked_night(place, night):
+    root, where = place
+    assert last_run(where) == "night-2"
+    publish_run(root, where, "night-1")
+    night(root, where, "night-3", BROKEN)
+    assert publish_run(root, where, "night-3").state == "blocked"
+    assert last_run(where) == "night-1"
+
+
 def held(root, where, night):
     publish_run(root, where, "night-1")
     night(root, where, "night-3", SHIFTED)
@@ -290,11 +309,12 @@ def test_readers_at_the_same_time_see_the_old_night_or_the_new_never_a_mix(place
     approve(where, made)
     whole = {run_id: rows_of(root, run_id) for run_id in ("night-1", "night-3")}
     assert whole["night-1"] != whole["night-3"]
-    stop, seen, wrong = threading.Event(), set(), []
+    stop, seen = threading.Event(), set()
+    wrong: list[object] = []
 
     def read_files():
         while not stop.is_set():
-            run_id = current_run(root)
+            run_id = str(current_run(root))
             with CaseStore(root / "online" / run_id / "cases.sqlite") as cases:
                 found = [cases.read(c).max_debt_amt for c, *_ in whole[run_id]]
             if found != [str(amount) for _, amount, *_ in whole[run_id]]:

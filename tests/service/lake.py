@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,9 @@ def make_lake(
     return where
 
 
-def add_night(root: Path, record: Ledger, run_id: str, values: dict[str, tuple[int, ...]]) -> None:
+def add_night(
+    root: Path, record: Ledger, run_id: str, values: Mapping[str, tuple[int, ...]]
+) -> None:
     """Decide on every client and seal it, as the nightly batch does."""
     market, policy = MARKETS["us"], POLICIES["us"]
     market.write(root / "runs" / run_id / "market")

@@ -57,7 +57,8 @@ class Night:
     ----------
     client_ids : N strings
     money : columns of ``decisions`` in minor units, by name
-    outcome, tier, binding : positions in ``OUTCOMES``, in the tiers from 1 (8 is D), in ``CAP_TERMS``
+    outcome, binding : positions in ``OUTCOMES`` and ``CAP_TERMS``
+    tier : 1 to 7, 8 for D
     target, rate_target : limit before step and override, rate before step and clip
     maintenance : 1e-6, ``NULL`` without debt
     soft_floor : where the step from the last limit ends a fall, minor units, ``NULL`` without one

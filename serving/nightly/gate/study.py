@@ -29,7 +29,7 @@ from serving.nightly.segments import read_decisions
 VOLUME_SESSIONS: Final = 20
 """Sessions of the average daily volume."""
 LABEL_SESSIONS: Final = 60
-"""A default is the first of its events within so many sessions; ``in_default`` looks back as far."""
+"""A default is an event within so many sessions; ``in_default`` looks back as far."""
 LABEL_SLACK: Final = 5
 """A night so many sessions older than that still serves as the matured one."""
 

@@ -39,7 +39,9 @@ def amount(value: str) -> str:
 
 
 def shown(value: str, rule: str) -> str:
-    """A gate figure: ratios as percentages, integers as they are."""
+    """A gate figure: ratios as percentages, an index and integers as they are."""
+    if rule == "tier_psi_ratio":
+        return f"{float(value):.3f}"
     if rule.endswith("_ratio"):
         percent = float(value) * 100
         return f"{percent:.3f} %" if 0 < percent < 0.1 else f"{percent:.1f} %"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,8 +25,10 @@ from features.sets import BEHAVIOURAL_3, feature_set_sha256
 from models.bundle import Bundle
 from models.calibration import Calibration
 from models.policy import load_pack
-from models.scorer.reference import Reference
-from training.fit import fit_default_60
+from models.scorer.compile import compile_booster
+from models.scorer.reference import LEAST_CELL, Reference
+from training.estimator_bags import Sample, fit_bags
+from training.fit import HEAD_RECIPE, as_floats
 from training.lab.lake import LakeWriter, buckets_for
 from training.lab.run import BLOCK, market_folder
 from training.lab.simulate import compile_engine, set_stage, simulate_block
@@ -103,14 +106,20 @@ def make_scorer(lake: Path, night: dt.date, seed: int, bundle: Path, model: Path
         score[known] += (direction or rng.choice([-1, 1])) * order
     score = score / max(float(score.std()), 1e-9) * 1.5 - 2.0
     label = (rng.random(len(score)) < 1.0 / (1.0 + np.exp(-score))).astype(np.int64)
-    stop = rng.random(len(score)) < 0.25
     reference = values[
         np.linspace(0, len(values) - 1, min(REFERENCE_ROWS, len(values))).astype(int)
     ]
-    booster, compiled = fit_default_60(
-        (values[~stop], label[~stop]), (values[stop], label[stop]), directions, reference, seed
+    # one booster, so that the rivals need not predict with a bag of them
+    bagged = fit_bags(
+        Sample(as_floats(values), label, None, np.arange(len(label))),
+        tuple(directions),
+        (),
+        replace(HEAD_RECIPE, n_bags=1),
+        seed,
+        os.cpu_count() or 1,
     )
-    booster.save_model(str(model), num_iteration=booster.best_iteration)
+    compiled = compile_booster(bagged.dumps(), reference, "default_60", least_cell=LEAST_CELL)
+    bagged.boosters[0].save_model(str(model), num_iteration=bagged.rounds)
     knots = np.arange(-12, 5, dtype=np.int64) << 20
     pd = (PROB_ONE / (1.0 + np.exp(-np.arange(-12.0, 5.0)))).astype(np.int64)
     Bundle(
@@ -132,7 +141,7 @@ def make_scorer(lake: Path, night: dt.date, seed: int, bundle: Path, model: Path
             "last_session": night.isoformat(),
         },
     ).write(bundle)
-    return int(booster.best_iteration)
+    return bagged.rounds
 
 
 def slice_of(lake: Path, buckets: int, out: Path) -> None:
