@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ from models.decide.body import bodies
 from models.maintenance.what_if import AskLess, Deposit, Lever, PriceMove, Repay, Sell, what_if
 from serving.console import decided
 from serving.console.access import STAFF
-from serving.console.frame import Frame, Page, Visit
+from serving.console.frame import Frame, Page, Visit, whole
 from serving.console.pages.client import Known, known_client
 from serving.console.reviews import refuse_blind, store_of
 from serving.nightly.segments import INPUTS_FILE
@@ -99,7 +99,7 @@ def levers_of(form: dict[str, str], case: Case) -> list[Lever]:
     if move:
         try:
             ratio = int(Decimal(move) * RATIO_ONE / 100)
-        except InvalidOperation:
+        except (ArithmeticError, ValueError):
             raise WrongFieldError("price", "simulator.price_wrong") from None
         if abs(ratio) > LARGEST_MOVE * RATIO_ONE // 100:
             raise WrongFieldError("price", "simulator.price_wrong")
@@ -116,9 +116,10 @@ def levers_of(form: dict[str, str], case: Case) -> list[Lever]:
     if shares and shares != "0":
         symbol = form.get("sell", "")
         held = {p.symbol: p.quantity_shares for p in case.book.positions}
-        if not shares.isdigit() or symbol not in held or int(shares) > held[symbol]:
+        count = whole(shares)
+        if count is None or symbol not in held or count > held[symbol]:
             raise WrongFieldError("sell_shares", "simulator.more_than_held")
-        found.append(Sell(symbol, int(shares)))
+        found.append(Sell(symbol, count))
     if money["repay"]:
         found.append(Repay(money["repay"]))
     if money["ask"] is not None:
@@ -322,7 +323,7 @@ def _changed(visit: Visit, declared: Any, value: int, bounds: tuple[int, int] | 
     low, high = bounds
     try:
         given = int((Decimal(text) * one).to_integral_value())
-    except InvalidOperation:
+    except (ArithmeticError, ValueError):
         given = low - 1
     if not low <= given <= high:
         raise WrongFieldError(
