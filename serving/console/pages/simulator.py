@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache, partial
@@ -30,6 +31,7 @@ from serving.service.world import World
 
 SHOWN_AT_ONCE: Final = 8
 LARGEST_MOVE: Final = 90
+_PLAIN: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?", re.ASCII)
 MONEY: Final = ("deposit", "withdraw", "repay", "ask")
 
 
@@ -73,10 +75,17 @@ class WrongFieldError(InputError):
         self.name, self.key, self.values = name, key, values
 
 
+def _decimal(text: str) -> Decimal | None:
+    """A number as people write it; no exponent, whose digits could fill the memory."""
+    return Decimal(text) if _PLAIN.fullmatch(text) else None
+
+
 def _money(form: dict[str, str], name: str) -> int | None:
     text = form.get(name, "").strip().replace(",", "")
     if not text:
         return None
+    if not _PLAIN.fullmatch(text):
+        raise WrongFieldError(name, "simulator.money_wrong")
     try:
         amount = parse_decimal(text, 2, name)
     except InputError:
@@ -97,10 +106,10 @@ def levers_of(form: dict[str, str], case: Case) -> list[Lever]:
     found: list[Lever] = []
     move = form.get("price", "").strip()
     if move:
-        try:
-            ratio = int(Decimal(move) * RATIO_ONE / 100)
-        except (ArithmeticError, ValueError):
-            raise WrongFieldError("price", "simulator.price_wrong") from None
+        percent = _decimal(move)
+        if percent is None:
+            raise WrongFieldError("price", "simulator.price_wrong")
+        ratio = int(percent * RATIO_ONE / 100)
         if abs(ratio) > LARGEST_MOVE * RATIO_ONE // 100:
             raise WrongFieldError("price", "simulator.price_wrong")
         if ratio:
@@ -321,10 +330,8 @@ def _changed(visit: Visit, declared: Any, value: int, bounds: tuple[int, int] | 
     if not text:
         return int(NULL)
     low, high = bounds
-    try:
-        given = int((Decimal(text) * one).to_integral_value())
-    except (ArithmeticError, ValueError):
-        given = low - 1
+    stated = _decimal(text)
+    given = low - 1 if stated is None else int((stated * one).to_integral_value())
     if not low <= given <= high:
         raise WrongFieldError(
             name,
