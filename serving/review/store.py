@@ -154,15 +154,24 @@ class ReviewStore(LedgerReader):
         found = self._query("SELECT document FROM reviewers ORDER BY reviewer", ())
         return [Reviewer.from_json(orjson.loads(row[0])) for row in found]
 
-    def blind_to(self, client_id: str, reviewer: str) -> ReviewCase | None:
-        """An open blind case of the client whose own view this person has not recorded yet."""
+    def blind_to(
+        self, client_id: str, who: Reviewer, now: dt.datetime, *, held_only: bool = False
+    ) -> ReviewCase | None:
+        """An open blind case of the client that this person has yet to record their own view of.
+
+        Only of cases that they may know of; with ``held_only`` only one that they hold now.
+        """
         found = self._query(
             "SELECT document FROM review_cases WHERE client_id = ? AND state = 'open'",
             (client_id,),
         )
         for row in found:
             case = rows.read_document(row[0])
-            if case.blind and not self.has_view(case.case_id, reviewer):
+            if not case.blind or not _visible(case, who):
+                continue
+            if held_only and case.held_by(now) != who.subject:
+                continue
+            if not self.has_view(case.case_id, who.subject):
                 return case
         return None
 

@@ -86,7 +86,11 @@ class ReviewReading:
         """Refuse a way round a blind first read to who works on cases."""
         if not call.caller.roles & WORKERS:
             return
-        case = await self._run(partial(self._store.blind_to, client, call.caller.subject))
+        # who supervises reads on, except about a case in hand
+        held_only = "risk" in call.caller.roles
+        who, now = await self._who(call), self._now()
+        look = partial(self._store.blind_to, client, who, now, held_only=held_only)
+        case = await self._run(look)
         if case is not None:
             raise ProblemError(
                 "blind_read",

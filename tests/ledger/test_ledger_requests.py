@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from data_contracts.errors import InputError
 from serving.ledger import (
     KeyedRequest,
     Ledger,
@@ -86,3 +88,41 @@ def test_entries_are_found_by_what_their_bodies_name_newest_first(path: Location
         assert [e.position for e in reader.latest("decision_id/d1")] == [1]
         assert reader.latest("decision_id/d9") == []
         assert reader.entry(1).body["decision_id"] == "d1"
+
+
+# --- acts ---------------------------------------------------------------------------------------
+
+
+def taking(name: str, seen: list[int]) -> Submission:
+    """Puts a reviewer's row, once, and records a note; a second one is refused after writing."""
+
+    def act(database: Any, position: int) -> list[Any]:
+        seen.append(position)
+        known = database.execute("SELECT count(*) FROM reviewers").fetchone()[0]
+        database.execute("INSERT INTO reviewers (reviewer, document) VALUES (?, ?)", (name, b"{}"))
+        if known:
+            raise InputError("somebody was first")
+        return [prepare(note(7))]
+
+    return Submission([], keyed(f"take-{name}", b"body"), act)
+
+
+def test_an_act_commits_with_its_entry_and_a_refused_one_is_undone_alone(path: Location) -> None:
+    seen: list[int] = []
+    with Ledger.open(path, clock=lambda: NOON) as ledger:
+        group = [
+            Submission([(prepare(note(0)), None)]),
+            taking("ann", seen),
+            taking("bob", seen),
+            taking("bob", seen),
+            Submission([(prepare(note(1)), None)]),
+        ]
+        ledger.commit_group(group)
+        assert [s.positions for s in group] == [[0], [1], [], [], [2]]
+        assert seen == [1, 2, 2]
+        assert [str(s.error) for s in group if s.error] == ["somebody was first"] * 2
+        rows = ledger._connection.execute("SELECT reviewer FROM reviewers").fetchall()
+        assert [tuple(row) for row in rows] == [("ann",)]
+        again = ledger.submit(taking("ann", seen))
+        assert (again.positions, again.repeated, len(seen)) == ([1], True, 3)
+    assert verify(path).ok

@@ -230,6 +230,8 @@ def test_a_blind_case_withholds_score_and_reasons_until_ones_own_view_is_on_reco
     for path in (f"/v1/decisions/{decided['decision_id']}", "/v1/clients/c00/limits"):
         round_about = service.call("GET", path, "reviewer", subject="ann")
         assert (round_about.status_code, round_about.json()["code"]) == (403, "blind_read")
+    assert service.call("GET", path, "risk", subject="rex").status_code == 200
+    assert service.call("GET", path, "auditor", subject="ann").status_code == 200
     body = {"client_id": "c00", "currency": "USD"}
     assert post(service, "/v1/simulations", body).json()["code"] == "blind_read"
     early = act(service, case, "confirmations", {"outcome": "approve", "text": "fine"})
@@ -266,6 +268,18 @@ def test_what_is_for_compliance_alone_is_no_work_of_staff(serve, sighted, client
     assert service.call("GET", path, "reviewer").status_code == 404
     assert proposal["proposal_id"] not in service.call("GET", "/v1/proposals", "approver").text
     assert approve(service, proposal, "bob").status_code == 404
+
+
+def test_a_blind_case_for_compliance_shuts_nothing_to_staff_and_so_shows_itself_to_none(
+    serve, blind
+):
+    service = serve()
+    made = service.decide("pep", "10.00")
+    shown = service.call("GET", made.headers["location"], "reviewer", subject="ann")
+    assert shown.status_code == 200
+    take(service, "rex", "risk")
+    held = service.call("GET", made.headers["location"], "risk", subject="rex")
+    assert held.json()["code"] == "blind_read"
 
 
 def test_a_nights_cases_open_once_and_show_the_sealed_decision(serve, sighted):
