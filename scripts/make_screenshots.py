@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -172,10 +171,10 @@ def faults(page: Any, width: int, language: str, name: str) -> list[str]:
         script = """() => { const out = []; const walk = document.createTreeWalker(document.body, 4);
           while (walk.nextNode()) { const e = walk.currentNode.parentElement;
             const text = walk.currentNode.data.trim();
-            if (!e.closest('[lang]:not(html), code, pre, q, option, kbd, a.brand') && /[a-z]{3,} [a-z]{2,}/.test(text))
+            if (!e.closest('[lang]:not(html), [translate=no], code, pre, q, option, kbd, a.brand') && /[a-z]{3,} [a-z]{2,}/.test(text))
               out.push(text); } return out; }"""
         found += [f"English: {text[:60]}" for text in page.evaluate(script)]
-    return [f for f in found if not re.search("reference|Reg", f)]
+    return found
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ class Visit:
             "method": self.request.method,
             "path": self.request.url.path,
             "query_string": b"",
-            "headers": [(k.encode(), v.encode("latin-1")) for k, v in stated.items()],
+            "headers": [(k.encode(), v.encode()) for k, v in stated.items()],
             "path_params": path or {},
         }
         body = b"" if document is None else json.dumps(document).encode()
@@ -198,6 +198,9 @@ class Frame:
                 raise ProblemError("not_ready", "the service is starting")
             if page.roles is not None and not visit.session.signed_in:
                 return self._to_sign_in(visit)
+            asked = [request.url.path, *request.query_params.values()]
+            if any("\x00" in text for text in asked):
+                raise ProblemError("query_invalid", "an address holds no NUL")
             self.service.edge.limit(visit.subject or "console")
             if page.roles is not None:
                 visit.session.caller.require(page.roles)
@@ -282,6 +285,8 @@ class Frame:
             raise ProblemError("form_refused", "the form cannot be read") from None
         form = dict(pairs)
         token = form.pop(FORGERY_FIELD, "")
+        if any("\x00" in value for value in form.values()):
+            raise ProblemError("body_invalid", "a form holds no NUL")
         if not visit.session.nonce or not self.sealer.is_own_form(visit.session, token):
             raise ProblemError("form_refused", "the form is not of this session; load it again")
         return form
@@ -320,6 +325,16 @@ def guarded(request: Request, response: Response) -> Response:
     if request.url.scheme == "https":
         response.headers["strict-transport-security"] = "max-age=31536000"
     return response
+
+
+def whole(text: str) -> int | None:
+    """A number of at most nine digits from an address or a form; None for anything else.
+
+    >>> whole("42"), whole(""), whole("-1"), whole("²"), whole("9" * 30)
+    (42, None, None, None, None)
+    """
+    ok = text.isascii() and text.isdigit() and len(text) <= 9
+    return int(text) if ok else None
 
 
 def safe_next(path: str) -> str:

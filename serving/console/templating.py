@@ -37,4 +37,11 @@ def up_is_red(visit: Visit) -> bool:
     return visit.language == "zh" or (engine is not None and engine.world.policy.kind == "cn")
 
 
-ENVIRONMENT.globals.update(with_query=with_query, roles_text=roles_text, up_is_red=up_is_red)
+def tag_of(text: str) -> str:
+    """The language tag of a text that is shown as it was written, like a citation."""
+    return "zh-Hans" if any("\u4e00" <= c <= "\u9fff" for c in text) else "en"
+
+
+ENVIRONMENT.globals.update(
+    tag_of=tag_of, with_query=with_query, roles_text=roles_text, up_is_red=up_is_red
+)

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from playwright.sync_api import expect
+
 SIGN_IN = "/console/sign-in"
 
 
@@ -64,9 +66,7 @@ def sign_out(page: Any) -> None:
 
 def settled(page: Any) -> None:
     """Wait until every part that a page loads by itself is there."""
-    page.wait_for_function(
-        "!document.querySelector('[hx-trigger=load]') && !document.querySelector('.htmx-request')"
-    )
+    expect(page.locator("[hx-trigger=load], .htmx-request")).to_have_count(0)
 
 
 def take_case(page: Any, url: str, query: str) -> str:

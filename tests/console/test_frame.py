@@ -223,3 +223,22 @@ def test_an_error_page_speaks_the_readers_language_and_tells_no_secret(visitor: 
     who.get("/console/queue?language=zh")
     assert "此处没有内容" in who.get("/console/no-such-page").text
     assert who.get("/console/clients/nobody").status_code == 404
+
+
+def test_strange_words_in_addresses_and_forms_are_answered_with_a_page(visitor: Any) -> None:
+    who = visitor("ann", "risk")
+    strange = ("%00", "%C2%B2", "9" * 40, "..%2F..", "%27--", "%E4%B8%AD", "NaN", "1e999999")
+    pages = ("queue?client={}", "queue?cursor={}", "queue?rule={}", "audit?before={}",
+             "audit?client_id={}", "audit/entries/{}", "replay?sample={}", "replay?decision={}",
+             "figures?days={}", "night?run={}", "simulator?client={}", "clients/{}", "cases/{}",
+             "clients/c00/letter?in={}", "proposals/{}", "policy/candidates/{}")  # fmt: skip
+    for page in pages:
+        for word in strange:
+            found = who.get(f"/console/{page.format(word)}")
+            assert found.status_code < 500, (page, word)
+    for field in ("price", "deposit", "ask", "sell_shares", "f.cash_share"):
+        for word in ("NaN", "Infinity", "1e999999", "²", "中", "\x00", "-1", "9" * 40):
+            form = {"client": "c00", "sell": "AAA", field: word}
+            found = who.post("/console/simulator", form)
+            assert found.status_code < 500, (field, word)
+    assert who.post("/console/model", {"key": "中", "review_on": "x"}).status_code < 500

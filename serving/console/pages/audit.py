@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from serving.commands.places import CHECKPOINTS_FILE
 from serving.console.access import RECORD
-from serving.console.frame import Frame, Page, Visit
+from serving.console.frame import Frame, Page, Visit, whole
 from serving.ledger import StoredEntry, export, prove, verify
 from serving.nightly.segments import segment_digests
 from serving.service.problems import ProblemError
@@ -42,8 +42,7 @@ class Audit:
         """Entries under a label, or the newest of all; newest first."""
         chosen = {name: visit.query(name).strip() for name in FILTERS}
         asked = next(((k, v) for k, v in chosen.items() if v), None)
-        text = visit.query("before")
-        before = int(text) if text.isdigit() else None
+        before = whole(visit.query("before"))
         if asked is not None:
             found = await self._service.look_up(f"{asked[0]}/{asked[1]}", LISTED, before)
             # several fields narrow each other
@@ -88,11 +87,10 @@ class Audit:
 
     async def entry(self, visit: Visit) -> Response:
         """One entry as it is stored, with the proof that it is in the ledger."""
-        text = visit.path("position")
+        position = whole(visit.path("position"))
         size = await anyio.to_thread.run_sync(self._service.reader.size)
-        if not text.isdigit() or int(text) >= size:
+        if position is None or position >= size:
             raise ProblemError("not_found", "the ledger has no such entry")
-        position = int(text)
         stored = await anyio.to_thread.run_sync(partial(self._service.reader.entry, position))
         proof: dict[str, Any] = await anyio.to_thread.run_sync(
             partial(prove, self._service.settings.ledger, position)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from models.review import OVERRIDE_REASONS, RULES
 from serving.console.access import FIGURES
-from serving.console.frame import Frame, Page, Visit
+from serving.console.frame import Frame, Page, Visit, whole
 from serving.console.pages.proposals import reason_text
 from serving.console.pictures import lengths
 from serving.console.reviews import person, store_of
@@ -41,8 +41,8 @@ class Figures:
 
     async def show(self, visit: Visit) -> Response:
         """Totals, waiting cases by reason and age, overrides by reason, and people."""
-        asked = visit.query("days", "30")
-        days = int(asked) if asked.isascii() and asked.isdigit() and int(asked) in DAYS else 30
+        asked = whole(visit.query("days"))
+        days = asked if asked in DAYS else 30
         kpis = await anyio.to_thread.run_sync(partial(self._kpis, visit, days))
         ages = kpis["ages"]
         return visit.page(

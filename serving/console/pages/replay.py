@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from serving.console import decided
 from serving.console.access import STAFF
-from serving.console.frame import Frame, Page, Visit
+from serving.console.frame import Frame, Page, Visit, whole
 from serving.console.reviews import refuse_blind
 from serving.replay import replay_one, replay_sample
 
@@ -38,8 +38,8 @@ class Replays:
             report, body = await anyio.to_thread.run_sync(
                 partial(replay_one, settings.lake, settings.ledger, number)
             )
-        elif sample.isdigit():
-            count = min(int(sample), LARGEST_SAMPLE)
+        elif whole(sample) is not None:
+            count = min(whole(sample) or 0, LARGEST_SAMPLE)
             report = await anyio.to_thread.run_sync(
                 partial(replay_sample, settings.lake, settings.ledger, count, 1)
             )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from models.decide.body import bodies
 from models.maintenance.what_if import AskLess, Deposit, Lever, PriceMove, Repay, Sell, what_if
 from serving.console import decided
 from serving.console.access import STAFF
-from serving.console.frame import Frame, Page, Visit
+from serving.console.frame import Frame, Page, Visit, whole
 from serving.console.pages.client import Known, known_client
 from serving.console.reviews import refuse_blind, store_of
 from serving.nightly.segments import INPUTS_FILE
@@ -30,6 +31,7 @@ from serving.service.world import World
 
 SHOWN_AT_ONCE: Final = 8
 LARGEST_MOVE: Final = 90
+_PLAIN: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?", re.ASCII)
 MONEY: Final = ("deposit", "withdraw", "repay", "ask")
 
 
@@ -73,10 +75,17 @@ class WrongFieldError(InputError):
         self.name, self.key, self.values = name, key, values
 
 
+def _decimal(text: str) -> Decimal | None:
+    """A number as people write it; no exponent, whose digits could fill the memory."""
+    return Decimal(text) if _PLAIN.fullmatch(text) else None
+
+
 def _money(form: dict[str, str], name: str) -> int | None:
     text = form.get(name, "").strip().replace(",", "")
     if not text:
         return None
+    if not _PLAIN.fullmatch(text):
+        raise WrongFieldError(name, "simulator.money_wrong")
     try:
         amount = parse_decimal(text, 2, name)
     except InputError:
@@ -97,10 +106,10 @@ def levers_of(form: dict[str, str], case: Case) -> list[Lever]:
     found: list[Lever] = []
     move = form.get("price", "").strip()
     if move:
-        try:
-            ratio = int(Decimal(move) * RATIO_ONE / 100)
-        except InvalidOperation:
-            raise WrongFieldError("price", "simulator.price_wrong") from None
+        percent = _decimal(move)
+        if percent is None:
+            raise WrongFieldError("price", "simulator.price_wrong")
+        ratio = int(percent * RATIO_ONE / 100)
         if abs(ratio) > LARGEST_MOVE * RATIO_ONE // 100:
             raise WrongFieldError("price", "simulator.price_wrong")
         if ratio:
@@ -116,9 +125,10 @@ def levers_of(form: dict[str, str], case: Case) -> list[Lever]:
     if shares and shares != "0":
         symbol = form.get("sell", "")
         held = {p.symbol: p.quantity_shares for p in case.book.positions}
-        if not shares.isdigit() or symbol not in held or int(shares) > held[symbol]:
+        count = whole(shares)
+        if count is None or symbol not in held or count > held[symbol]:
             raise WrongFieldError("sell_shares", "simulator.more_than_held")
-        found.append(Sell(symbol, int(shares)))
+        found.append(Sell(symbol, count))
     if money["repay"]:
         found.append(Repay(money["repay"]))
     if money["ask"] is not None:
@@ -320,10 +330,8 @@ def _changed(visit: Visit, declared: Any, value: int, bounds: tuple[int, int] | 
     if not text:
         return int(NULL)
     low, high = bounds
-    try:
-        given = int((Decimal(text) * one).to_integral_value())
-    except InvalidOperation:
-        given = low - 1
+    stated = _decimal(text)
+    given = low - 1 if stated is None else int((stated * one).to_integral_value())
     if not low <= given <= high:
         raise WrongFieldError(
             name,
