@@ -24,7 +24,7 @@ from serving.console import decided
 from serving.console.access import STAFF
 from serving.console.frame import Frame, Page, Visit, whole
 from serving.console.pages.client import Known, known_client
-from serving.console.reviews import refuse_blind, store_of
+from serving.console.reviews import person, refuse_blind, store_of
 from serving.nightly.segments import INPUTS_FILE
 from serving.service.problems import ProblemError
 from serving.service.world import World
@@ -162,7 +162,9 @@ class Simulator:
             # somebody whom the visitor may see at once; a number can be written then
             store = store_of(visit)
             some = world.cases.clients(50)
-            free = (c for c in some if store.blind_to(c, visit.subject) is None)
+            now = self._service.settings.now()
+            who = person(visit, now)
+            free = (c for c in some if store.blind_to(c, who, now) is None)
             client_id = next(free, next(iter(some), ""))
         known = await self._known(visit, client_id)
         return await self._page(visit, known, None, None)
