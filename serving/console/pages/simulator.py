@@ -24,7 +24,7 @@ from serving.console import decided
 from serving.console.access import STAFF
 from serving.console.frame import Frame, Page, Visit, whole
 from serving.console.pages.client import Known, known_client
-from serving.console.reviews import refuse_blind, store_of
+from serving.console.reviews import person, refuse_blind, store_of
 from serving.nightly.segments import INPUTS_FILE
 from serving.service.problems import ProblemError
 from serving.service.world import World
@@ -157,15 +157,18 @@ class Simulator:
     async def show(self, visit: Visit) -> Response:
         """The form for a client, with the decision as it stands."""
         client_id = visit.query("client").strip()
-        world = self._service.engine.world
         if not client_id:
             # somebody whom the visitor may see at once; a number can be written then
-            store = store_of(visit)
-            some = world.cases.clients(50)
-            free = (c for c in some if store.blind_to(c, visit.subject) is None)
-            client_id = next(free, next(iter(some), ""))
+            client_id = await anyio.to_thread.run_sync(partial(self._somebody, visit))
         known = await self._known(visit, client_id)
         return await self._page(visit, known, None, None)
+
+    def _somebody(self, visit: Visit) -> str:
+        now = self._service.settings.now()
+        who, store = person(visit, now), store_of(visit)
+        some = self._service.engine.world.cases.clients(50)
+        free = (c for c in some if store.blind_to(c, who, now) is None)
+        return next(free, next(iter(some), ""))
 
     async def _page(
         self,
