@@ -157,17 +157,18 @@ class Simulator:
     async def show(self, visit: Visit) -> Response:
         """The form for a client, with the decision as it stands."""
         client_id = visit.query("client").strip()
-        world = self._service.engine.world
         if not client_id:
             # somebody whom the visitor may see at once; a number can be written then
-            store = store_of(visit)
-            some = world.cases.clients(50)
-            now = self._service.settings.now()
-            who = person(visit, now)
-            free = (c for c in some if store.blind_to(c, who, now) is None)
-            client_id = next(free, next(iter(some), ""))
+            client_id = await anyio.to_thread.run_sync(partial(self._somebody, visit))
         known = await self._known(visit, client_id)
         return await self._page(visit, known, None, None)
+
+    def _somebody(self, visit: Visit) -> str:
+        now = self._service.settings.now()
+        who, store = person(visit, now), store_of(visit)
+        some = self._service.engine.world.cases.clients(50)
+        free = (c for c in some if store.blind_to(c, who, now) is None)
+        return next(free, next(iter(some), ""))
 
     async def _page(
         self,
