@@ -15,7 +15,7 @@ from typing import Any, Final
 from data_contracts.errors import InputError
 from serving.commands.places import Answer, Stages, existing_ledger, ledger_at
 from serving.ledger import Ledger, LedgerReader, named
-from serving.publish import last_finished_run
+from serving.nightly.publishing.history import find_run, history
 from serving.service.settings import Settings, ShiftedClock, utc_now
 
 DEMO_FILE: Final = "demo.json"
@@ -29,9 +29,10 @@ def is_demo(lake: Path) -> bool:
 
 
 def demo_clock(lake: Path, ledger: Any) -> ShiftedClock:
-    """A clock that starts mid-morning of the day the last night is effective on."""
+    """A clock that starts mid-morning of the day the night in force is effective on."""
     with LedgerReader(ledger) as reader:
-        started, _ = last_finished_run(reader)
+        # the night in force, or the one that serving will publish first
+        started = find_run(reader, history(reader).current).started
     day = dt.date.fromisoformat(started["effective_on"])
     return ShiftedClock(dt.datetime.combine(day, dt.time(2), dt.UTC) - utc_now())
 
@@ -39,7 +40,8 @@ def demo_clock(lake: Path, ledger: Any) -> ShiftedClock:
 def release_demo_model(lake: Path, ledger: Any, today: dt.date) -> None:
     """What two people's approval does elsewhere: the demo's own model counts as released."""
     with LedgerReader(ledger) as reader:
-        started, _ = last_finished_run(reader)
+        # the night in force, or the one that serving will publish first
+        started = find_run(reader, history(reader).current).started
     bundle = str(started["bundle"])
     review_on = (today + dt.timedelta(days=DEMO_REVIEW_DAYS)).isoformat()
     body = {"bundle": bundle, "review_on": review_on, "proposal_id": None, "by": "gearline demo"}
