@@ -51,20 +51,6 @@ class PublishedCase:
     max_debt_amt: str
 
 
-def last_finished_run(reader: LedgerReader) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The bodies of ``run_started`` and ``run_finished`` of the latest night on record."""
-    found = reader.latest("kind/run_finished")
-    if not found:
-        raise InputError(
-            "no night is on record yet; run `gearline reprice LAKE --as-of DAY` before serving"
-        )
-    finished = max(reader.latest("kind/run_finished", 1000), key=lambda e: str(e.body["as_of"]))
-    for entry in reader.latest(f"run_id/{finished.body['run_id']}", 10_000):
-        if entry.kind == "run_started":
-            return dict(entry.body), dict(finished.body)
-    raise InputError(f"run {finished.body['run_id']} has no start on record; verify the ledger")
-
-
 def _tier_counts(root: Path, segments: list[str]) -> list[int]:
     counts: Counter[str] = Counter()
     for name in segments:

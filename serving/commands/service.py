@@ -16,7 +16,7 @@ from data_contracts.errors import InputError
 from models.bundle import APPLICATION_FOLDER, Bundle
 from serving.commands.places import Answer, Stages, existing_ledger, ledger_at
 from serving.ledger import Ledger, LedgerReader, named
-from serving.publish import last_finished_run
+from serving.nightly.publishing.history import find_run, history
 from serving.service.settings import Settings, ShiftedClock, utc_now
 
 DEMO_FILE: Final = "demo.json"
@@ -30,9 +30,10 @@ def is_demo(lake: Path) -> bool:
 
 
 def demo_clock(lake: Path, ledger: Any) -> ShiftedClock:
-    """A clock that starts mid-morning of the day the last night is effective on."""
+    """A clock that starts mid-morning of the day the night in force is effective on."""
     with LedgerReader(ledger) as reader:
-        started, _ = last_finished_run(reader)
+        # the night in force, or the one that serving will publish first
+        started = find_run(reader, history(reader).current).started
     day = dt.date.fromisoformat(started["effective_on"])
     return ShiftedClock(dt.datetime.combine(day, dt.time(2), dt.UTC) - utc_now())
 
@@ -40,7 +41,8 @@ def demo_clock(lake: Path, ledger: Any) -> ShiftedClock:
 def release_demo_model(lake: Path, ledger: Any, today: dt.date) -> None:
     """What two people's approval does elsewhere: the demo's own models count as released."""
     with LedgerReader(ledger) as reader:
-        started, _ = last_finished_run(reader)
+        # the night in force, or the one that serving will publish first
+        started = find_run(reader, history(reader).current).started
     bundles = [str(started["bundle"])]
     if (lake / APPLICATION_FOLDER).is_dir():
         bundles.append(Bundle.read(lake / APPLICATION_FOLDER).sha256)
@@ -55,13 +57,13 @@ def release_demo_model(lake: Path, ledger: Any, today: dt.date) -> None:
 
 
 def open_demo_cases(lake: Path, ledger: Any, now: dt.datetime) -> None:
-    """Put the last night's cases into the review queue, as the nightly job does elsewhere."""
+    """Put the published night's cases into the review queue, as the nightly job does elsewhere."""
     from serving.review import ReviewDesk, ReviewStore
 
     with LedgerReader(ledger) as reader:
-        _, finished = last_finished_run(reader)
+        run_id = find_run(reader, history(reader).current).run_id
     with Ledger.open(ledger) as writer, ReviewStore(ledger) as store:
-        ReviewDesk(writer, store).open_run(lake, str(finished["run_id"]), now)
+        ReviewDesk(writer, store).open_run(lake, run_id, now)
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
