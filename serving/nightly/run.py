@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data_contracts.decision import DECISION_ENGINE_VERSION
 from data_contracts.errors import InputError
@@ -29,8 +27,8 @@ from serving.nightly.crowding import with_crowding
 from serving.nightly.embedded import Embedded
 from serving.nightly.firm import date_of, effective_date, firm_terms, funding_bps, tier_shifts
 from serving.nightly.previous import find_strangers, last_night
-from serving.nightly.record import check_same, recorded, sealed_digests
-from serving.nightly.segments import DECISIONS_FILE
+from serving.nightly.record import check_same, recorded
+from serving.nightly.sealing import Engine, Progress, Spent, by_bucket, decide_and_seal
 from serving.nightly.store import Store
 from serving.nightly.tasks import (
     FIRST_FOLDER,
@@ -48,18 +46,6 @@ from serving.nightly.tasks import (
 RUNS_FOLDER: Final = "runs"
 UNSHIFTED: Final = "market"
 """The snapshot that the first pass works on, below its own folder."""
-Progress = Callable[[str, int, int], None]
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-class Engine(Protocol):
-    """Hands tasks out and gives their answers back in order."""
-
-    workers: int
-
-    def map(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
-        """The answers in order of the tasks."""
 
 
 @dataclass(frozen=True)
@@ -108,19 +94,6 @@ def _report(
         held=finished.get("held", 0),
         **more,
     )
-
-
-@dataclass
-class _Spent:
-    """Processor seconds by stage and the largest worker, over both passes."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    peak_rss_mb: int = 0
-
-    def add(self, answer: FirstAnswer | SecondAnswer) -> None:
-        for stage, spent in answer.seconds.items():
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
-        self.peak_rss_mb = max(self.peak_rss_mb, answer.peak_rss_mb)
 
 
 @dataclass
@@ -233,7 +206,7 @@ def reprice(
         raise InputError(f"run {run_id} has not begun; leave --resume out to begin it")
     buckets = range(store.info().buckets if histories is None else len(histories))
     firm = firm_terms(root, session, policy)
-    spent = _Spent()
+    spent = Spent()
     with _scratch(store.where, ledger is None) as scratch:
         unshifted = _snapshot(markets, t, policy, root, firm, None)
         last = last_night(known.last, panel, session)
@@ -294,9 +267,9 @@ def reprice(
         extra = None if last is None else find_strangers(store, last, wanted)
         two = partial(_second_here, Inputs(panel, bundle, market, load)) if inside else second_task
         counted = int(terms.clients.sum())
-        finished, resumed = _decide(
+        finished, resumed = decide_and_seal(
             store, work, buckets, ledger, run, two,
-            _by_bucket(terms.strangers, extra), counted, spent, progress,
+            by_bucket(terms.strangers, extra), counted, spent, progress,
         )  # fmt: skip
     if ledger is not None:
         ledger.append(
@@ -337,89 +310,3 @@ def _put_market(store: Store, place: str, market: MarketSnapshot) -> None:
     for name, data in market.files.items():
         store.put(f"{place}/{name}", data)
     store.put(f"{place}/market.json", market.manifest)
-
-
-def _by_bucket(strangers: dict[int, list[str]], found: pa.Table | None) -> dict[int, pa.Table]:
-    """What was found of clients from other buckets, for the buckets that they are in now."""
-    out = {}
-    for bucket, ids in strangers.items():
-        if found is not None and ids:
-            mine = pc.is_in(found["client_id"], value_set=pa.array(ids, pa.string()))
-            out[bucket] = found.filter(mine)
-    return out
-
-
-def _decide(
-    store: Store,
-    work: Work,
-    buckets: range,
-    ledger: Ledger | None,
-    engine: Engine,
-    second: Callable[[tuple[Work, int, pa.Table | None]], SecondAnswer],
-    extra: dict[int, pa.Table],
-    clients: int,
-    spent: _Spent,
-    progress: Progress | None,
-) -> tuple[dict[str, Any], int]:
-    """The second pass: what is not sealed yet is decided and sealed, in order of the buckets."""
-    files = [f"{work.place}/bucket={b:03d}/{DECISIONS_FILE}" for b in buckets]
-    sealed = {}
-    if ledger is not None:
-        found = {b: ledger.position_of(f"segment/{work.run_id}/{b}") for b in buckets}
-        sealed = {b: position for b, position in found.items() if position is not None}
-    tasks = [(work, b, extra.get(b)) for b in buckets if b not in sealed]
-    answers = engine.map(second, tasks)
-    digest, total, held = hashlib.sha256(), 0, 0
-    for bucket in buckets:
-        if ledger is not None and bucket in sealed:
-            with store.base_with(files[bucket]) as base:
-                digests = sealed_digests(ledger, sealed[bucket], base / files[bucket])
-            held += held_of(ledger, work.run_id, bucket)
-        else:
-            answer = next(answers)
-            digests = answer.digests
-            held += len(answer.held)
-            spent.add(answer)
-            if ledger is not None:
-                _seal(store, work, ledger, answer, files[bucket])
-        for d in digests:
-            digest.update(d)
-        total += len(digests)
-        if progress:
-            progress("decide", total, clients)
-    finished: dict[str, Any] = {
-        "run_id": work.run_id,
-        "as_of": work.as_of.isoformat(),
-        "decisions": total,
-        "decisions_sha256": digest.hexdigest(),
-        "segments": files,
-    }
-    if held:
-        finished["held"] = held
-    return finished, len(sealed)
-
-
-def _seal(store: Store, work: Work, ledger: Ledger, answer: SecondAnswer, file: str) -> None:
-    if answer.held:
-        # before the segment: a bucket that is sealed has its held clients on record
-        body = {"run_id": work.run_id, "bucket": answer.bucket, "clients": answer.held}
-        key = f"held/{work.run_id}/{answer.bucket}"
-        ledger.append([{"kind": "run_held", "body": body}], idempotency_keys=[key])
-    with store.base_with(file) as base:
-        ledger.seal_segment(
-            run_id=work.run_id,
-            bucket=answer.bucket,
-            file=file,
-            decisions_sha256=answer.digests,
-            base_dir=base,
-        )
-
-
-def held_of(ledger: Ledger, run_id: str, bucket: int) -> int:
-    """How many clients of a sealed bucket are on record as held."""
-    position = ledger.position_of(f"held/{run_id}/{bucket}")
-    if position is None:
-        return 0
-    [entry] = ledger.entries(position, position + 1)
-    clients = entry.body["clients"]
-    return len(clients) if isinstance(clients, list) else 0

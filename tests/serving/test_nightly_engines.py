@@ -40,7 +40,7 @@ from serving.nightly.rows import NightRows
 from tests.serving.cases_one_by_one import nightly_cases
 from tests.serving.small_lake import make_lake
 
-KILLS = int(os.environ.get("GEARLINE_KILLS", "6"))
+KILLS = int(os.environ.get("GEARLINE_KILLS", "4"))
 """Kills of the embedded engine; docs/nightly.md has the figures of 100."""
 RAY_KILLS = int(os.environ.get("GEARLINE_RAY_KILLS", "2"))
 ROOT = Path(gearline.__file__).parent
