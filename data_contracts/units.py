@@ -95,6 +95,10 @@ def format_decimal(value: int, places: int) -> str:
     return f"{sign}{whole}.{part:0{places}d}"
 
 
+LARGEST_QUANTA: Final = 2**52
+"""No value reaches so many quanta: up to there a float holds every integer."""
+
+
 def quantise(value: float, one: int) -> int:
     """A float in quanta of ``1/one``, half to even; this is where floats end."""
     return int(Decimal(float(value) * one).to_integral_value(ROUND_HALF_EVEN))
@@ -111,7 +115,7 @@ def quantise_array(values: FloatArray, one: int) -> IntArray:
     """
     scaled = np.asarray(values, dtype=np.float64) * one
     undefined = np.isnan(scaled)
-    if bool(np.any(np.abs(scaled) >= 2.0**52)):
+    if bool(np.any(np.abs(scaled) >= LARGEST_QUANTA)):
         raise InputError(
             "a feature value is infinite or beyond 2**52 quanta; clip it in its definition"
         )

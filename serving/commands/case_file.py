@@ -15,7 +15,7 @@ from data_contracts.errors import InputError
 from data_contracts.feature_frame import FeatureFrame
 from data_contracts.lake import write_atomically
 from data_contracts.snapshot import MarketSnapshot
-from data_contracts.units import NULL, IntArray, parse_day
+from data_contracts.units import LARGEST_QUANTA, NULL, IntArray, parse_day
 from models.bundle import Bundle
 from models.decide import decide
 from models.policy import Policy, load_pack
@@ -28,8 +28,6 @@ from serving.replay import replay_one
 EXAMPLE_TIERS: Final = ("5", "6", "4", "7", "3", "2", "1", "D")
 """Tiers in the order in which they make a telling example."""
 FIELDS: Final = ("policy", "effective_on", "bundle", "market", "case", "features")
-LARGEST_FEATURE: Final = 2**52
-"""Features come from floats that are exact below this."""
 
 
 def _example(run: RunReport) -> tuple[str, Path, int]:
@@ -109,7 +107,7 @@ def _feature_values(path: Path, given: Any, bundle: Bundle) -> IntArray:
                 f"{path}: {name!r} is no feature of {bundle.features['feature_set']};"
                 " docs/features.md lists them"
             )
-        if value is not None and (type(value) is not int or abs(value) >= LARGEST_FEATURE):
+        if value is not None and (type(value) is not int or abs(value) >= LARGEST_QUANTA):
             raise InputError(
                 f"{path}: feature {name!r} is {value!r}; it must be null or an integer in the unit"
                 " of its declaration (docs/features.md)"

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from data_contracts.units import IntArray
+from data_contracts.units import LARGEST_QUANTA, IntArray
 from models.scorer.tables import AdditiveTables, Effect
 
 SCALE: Final = 1000
@@ -130,6 +130,8 @@ def shapes(tables: AdditiveTables, counts: Sequence[IntArray] | None) -> list[Sh
     made = []
     for feature, found in parts.items():
         splits = np.unique(np.concatenate([s for s, _ in found]))
+        # beyond that no value lies: such a split only parts the missing ones from all others
+        splits = splits[splits < LARGEST_QUANTA]
         if not len(splits):
             continue
         # a point of each bin: the split itself lies in the bin below it, the last bin above all

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_contracts.units import LOG_ODDS_ONE
+from data_contracts.units import LARGEST_QUANTA, LOG_ODDS_ONE
 from models.scorer import AdditiveTables
 from models.scorer.tables import explained_effect
 from serving.console.pictures import SCALE, binned, diverging, lengths, shade, shapes, waterfall
@@ -65,3 +65,12 @@ def test_a_shape_has_a_step_for_each_bin_at_the_height_of_its_contribution() -> 
     # up is riskier, and the screen counts downwards
     assert levels[0] > levels[1] > levels[2]
     assert levels[2] < shape.zero < levels[0]
+
+
+def test_a_split_that_only_parts_missing_values_is_no_end_of_the_picture() -> None:
+    score = np.array([LOG_ODDS_ONE * v for v in (0, -2, -1, 3)], dtype=np.int64)
+    splits = np.array([10, LARGEST_QUANTA], dtype=np.int64)
+    effect = explained_effect((0,), (splits,), score, np.ones(4, dtype=np.int64))
+    [shape] = shapes(AdditiveTables("default_60", 1, 0, (effect,)), None)
+    assert (shape.low, shape.high) == (10, 10)
+    assert shape.path.count("H") == 2

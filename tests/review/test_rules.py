@@ -41,7 +41,7 @@ def rules_of(looked: Looked) -> list[str]:
     [
         ("near_boundary", {"pd": 10_100_000}, {"pd": 10_100_001}),
         ("near_boundary", {"pd": 9_900_000}, {"pd": 9_899_999}),
-        ("wide_interval", {"pd_low": 0, "pd_high": 10_000_000}, {"pd_high": 9_999_999}),
+        ("wide_interval", {"pd_low": 0, "pd_high": 19_000_000}, {"pd_high": 18_999_999}),
         ("large_exposure", {"debt_amt": 10_000_000_00}, {"debt_amt": 9_999_999_99}),
         ("large_step", {"max_debt_amt": 70_000_00}, {"max_debt_amt": 70_000_01}),
         ("large_step", {"max_debt_amt": 130_000_00}, {"max_debt_amt": 129_999_99}),
