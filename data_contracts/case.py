@@ -211,6 +211,17 @@ def _book_json(book: Book) -> dict[str, Any]:
     }
 
 
+def override_to_json(override: Override) -> dict[str, Any]:
+    """A person's limit as a JSON document."""
+    return {
+        "max_debt_amt": format_decimal(override.max_debt_amt, 2),
+        "proposal_id": override.proposal_id,
+        "supersedes": override.supersedes,
+        # written where it is true: a tightening keeps the bytes that it always had
+        **({"loosens": True} if override.loosens else {}),
+    }
+
+
 def case_to_json(case: Case) -> dict[str, Any]:
     """The case as a JSON document: money and ratios as decimal strings, dates as ISO 8601."""
     group, previous, override = case.group, case.previous, case.override
@@ -258,15 +269,7 @@ def case_to_json(case: Case) -> dict[str, Any]:
             "quarter_changes": previous.quarter_changes,
             "sessions_since": previous.sessions_since,
         },
-        "override": None
-        if override is None
-        else {
-            "max_debt_amt": format_decimal(override.max_debt_amt, 2),
-            "proposal_id": override.proposal_id,
-            "supersedes": override.supersedes,
-            # written where it is true: a tightening keeps the bytes that it always had
-            **({"loosens": True} if override.loosens else {}),
-        },
+        "override": None if override is None else override_to_json(override),
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime as dt
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from serving.commands.places import Answer, Stages, existing_ledger
 from serving.ledger import LedgerReader
 from serving.nightly.publishing.history import Run, find_run, history
 from serving.nightly.segments import read_decisions
+from serving.overrides import in_force
 
 SHOWN: Final = 20
 NEEDED: Final = ("client_id", "max_debt_amt")
@@ -73,28 +73,15 @@ def read_enforced(path: Path) -> dict[str, Terms]:
     return found
 
 
-def _overrides(reader: LedgerReader) -> dict[str, int]:
-    """Limits of the overrides in force: the last word on each client."""
-    last: dict[str, tuple[int, int | None]] = {}
-    for kind in ("override_in_force", "override_lifted"):
-        for entry in reader.latest(f"kind/{kind}", 100_000):
-            client = str(entry.body["client_id"])
-            if entry.position > last.get(client, (-1, None))[0]:
-                text = entry.body["max_debt_amt"] if kind == "override_in_force" else None
-                amount = None if text is None else parse_decimal(str(text), 2, "override")
-                last[client] = (entry.position, amount)
-    return {client: amount for client, (_, amount) in last.items() if amount is not None}
-
-
 def _lines(policy: Policy) -> dict[str, int]:
     return {name: policy[f"{name}_line_ratio"] for name in LINES}
 
 
 def decided_terms(root: Path, reader: LedgerReader, run: Run) -> dict[str, Terms]:
     """What holds of each client: the published limit or a tighter override, rate and lines."""
-    day = dt.date.fromisoformat(str(run.started["effective_on"]))
+    day = run.effective_on
     lines = _lines(load_pack(str(run.started["policy"])).on(day))
-    overrides = _overrides(reader)
+    overrides = {c: o.max_debt_amt for c, o in in_force(reader, day).items()}
     found = {}
     for name in run.finished["segments"]:
         table = read_decisions(root / name, ["client_id", "max_debt_amt", "rate_bps", "debt_amt"])

@@ -6,7 +6,7 @@ The written cases are the bytes of ``canonical_bytes(case_to_json(case))``; a te
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 import orjson
 
-from data_contracts.case import AML_LEVELS
+from data_contracts.canonical import canonical_bytes
+from data_contracts.case import AML_LEVELS, Override, override_to_json
 from data_contracts.snapshot import MarketSnapshot
 from data_contracts.tables.account import CONTRACT_KINDS
 from data_contracts.units import NULL, BoolArray, IntArray
@@ -88,6 +89,17 @@ def _coded(values: Sequence[str | None], codes: IntArray) -> tuple[list[bytes], 
     """JSON of some names and null, and the code of each row, -1 for null."""
     pieces = [orjson.dumps(v) for v in values]
     return [*pieces, b"null"], np.where(codes < 0, len(pieces), codes)
+
+
+def _overrides(people: Sequence[Override | None]) -> tuple[list[bytes], IntArray]:
+    """The JSON of each row's override, null for most."""
+    pieces = [b"null"]
+    code = np.zeros(len(people), dtype=np.int64)
+    for k, override in enumerate(people):
+        if override is not None:
+            code[k] = len(pieces)
+            pieces.append(canonical_bytes(override_to_json(override)))
+    return pieces, code
 
 
 def _dates(days: IntArray) -> tuple[list[bytes], IntArray]:
@@ -204,6 +216,7 @@ def case_documents(
     found: Related,
     worst: IntArray,
     before: Before,
+    people: Sequence[Override | None],
     *,
     run_id: str,
     currency: str,
@@ -224,7 +237,8 @@ def case_documents(
     f.text(client_id)
     f.literal(f',"currency":"{currency}","group":')
     f.text(_group_texts(rows, books, found, worst))
-    f.literal(f',"known_at":"{known_at.astimezone(dt.UTC).isoformat()}","override":null')
+    f.literal(f',"known_at":"{known_at.astimezone(dt.UTC).isoformat()}","override":')
+    _choice(f, _overrides(people))
     f.literal(',"previous":')
     p = before.columns
     begun = f.unless(before.known)
@@ -281,6 +295,7 @@ def night_columns(
     groups: tuple[BookColumns, BookColumns] | None,
     worst: IntArray,
     before: Before,
+    overrides: Mapping[str, Override],
     market: MarketSnapshot,
     *,
     run_id: str,
@@ -290,8 +305,9 @@ def night_columns(
     """The columns of ``decide`` for one bucket of a night."""
     n = len(rows)
     client_id, account_id = Texts.of(rows.client_ids), Texts.of(rows.account_ids)
+    people = [overrides.get(c) for c in rows.client_ids]
     documents = case_documents(
-        rows, found, worst, before, run_id=run_id, currency=currency, as_of=market.session,
+        rows, found, worst, before, people, run_id=run_id, currency=currency, as_of=market.session,
         known_at=known_at, client_id=client_id, account_id=account_id,
     )  # fmt: skip
     data, at = documents.pool.tobytes(), documents.start.tolist()
@@ -319,15 +335,15 @@ def night_columns(
         worst_tier=worst,
         has_previous=before.known,
         previous=before.columns,
-        override=null,
-        loosened=no,
+        override=np.array([NULL if p is None else p.max_debt_amt for p in people], dtype=np.int64),
+        loosened=np.array([p is not None and p.loosens for p in people], dtype=bool),
     )
     return made.with_texts(
         client_ids=rows.client_ids,
         client_id=client_id,
         account_id=account_id,
         request_key=same_text(orjson.dumps(run_id), n),
-        supersedes=same_text(b"null", n),
+        supersedes=Texts.of([None if p is None else p.supersedes for p in people]),
         request_symbol=same_text(b"null", n),
         kyc_text=Texts.of(kyc),
         names=[f"{run_id}\x1f{c}{tail}".encode() for c in rows.client_ids],

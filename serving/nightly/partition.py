@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from data_contracts.case import Override
 from data_contracts.feature_frame import FeatureFrame
 from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import MINOR_PER_UNIT, PROB_ONE, IntArray
@@ -164,6 +166,7 @@ def _held(rows: NightRows, k: int, why: str, market: MarketSnapshot, policy: Pol
 def score_partition(
     first: FirstPass,
     before: Before,
+    overrides: Mapping[str, Override],
     bundle: Bundle,
     policy: Policy,
     market: MarketSnapshot,
@@ -179,6 +182,7 @@ def score_partition(
     ----------
     first : the bucket after the first pass
     before : the last published decision of each of its clients, in order
+    overrides : people's limits that bind, by client
     market : the snapshot with the night's firm-level terms
     """
     spent = timer or Timer()
@@ -187,7 +191,7 @@ def score_partition(
     groups = group_books(rows, found, market) if len(found.rows) else None
     columns = night_columns(
         rows, found, own_books(rows, market), groups, worst_tiers(rows, first.own_tier), before,
-        market, run_id=run_id, currency=currency, known_at=known_at,
+        overrides, market, run_id=run_id, currency=currency, known_at=known_at,
     )  # fmt: skip
     frame = FeatureFrame(
         str(bundle.features["feature_set"]),

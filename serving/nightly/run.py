@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from data_contracts.case import Override
 from data_contracts.decision import DECISION_ENGINE_VERSION
 from data_contracts.errors import InputError
 from data_contracts.snapshot import MarketSnapshot
@@ -22,7 +23,7 @@ from features.asof import BookHistory
 from models.bundle import Bundle
 from models.margin.security import FirmTerms, MarketHistory
 from models.policy import Pack, Policy
-from serving.ledger import Ledger, Location
+from serving.ledger import Ledger, LedgerReader, Location, exists
 from serving.nightly.crowding import with_crowding
 from serving.nightly.embedded import Embedded
 from serving.nightly.firm import date_of, effective_date, firm_terms, funding_bps, tier_shifts
@@ -42,6 +43,7 @@ from serving.nightly.tasks import (
     second_of,
     second_task,
 )
+from serving.overrides import in_force
 
 RUNS_FOLDER: Final = "runs"
 UNSHIFTED: Final = "market"
@@ -210,6 +212,11 @@ def reprice(
     with _scratch(store.where, ledger is None) as scratch:
         unshifted = _snapshot(markets, t, policy, root, firm, None)
         last = last_night(known.last, panel, session)
+        where = record if ledger is None else ledger.where
+        overrides: dict[str, Override] = {}
+        if where is not None and exists(where):
+            with LedgerReader(where) as reader:
+                overrides = in_force(reader, policy.effective_on, known.position)
         work = Work(
             where=store.where,
             place=place,
@@ -222,6 +229,7 @@ def reprice(
             market=f"{place}/{FIRST_FOLDER}/{UNSHIFTED}",
             market_sha256=unshifted.sha256,
             last=last,
+            overrides=overrides,
             write=ledger is not None,
         )
         run = engine or Embedded(1)

@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from data_contracts.case import Override
 from data_contracts.decision import DECISION_ENGINE_VERSION, decision_id
 from data_contracts.errors import InputError
 from data_contracts.lake import decimal_array
@@ -49,6 +50,7 @@ class Work:
     scratch : where the first pass's rows lie: the lake, or a folder of a dry run
     bundle : the bundle's folder, in the lake or on this machine
     market, market_sha256 : the snapshot's folder below ``scratch``, or below the lake
+    overrides : by client, people's limits that bind when the decisions take effect
     write : whether segments are written; a dry run writes none
     """
 
@@ -63,6 +65,7 @@ class Work:
     market: str
     market_sha256: str
     last: LastNight | None
+    overrides: dict[str, Override]
     write: bool
 
 
@@ -238,7 +241,8 @@ def second_of(work: Work, inputs: Inputs, bucket: int, extra: pa.Table | None) -
     timer("previous")
     known_at = cut_off(work.as_of, inputs.panel.mic)
     made = score_partition(
-        first, before, inputs.bundle, work.policy, inputs.market, run_id=work.run_id,
+        first, before, work.overrides, inputs.bundle, work.policy, inputs.market,
+        run_id=work.run_id,
         currency=inputs.panel.currency,
         known_at=known_at.astype("datetime64[us]").item().replace(tzinfo=dt.UTC), timer=timer,
     )  # fmt: skip
@@ -265,8 +269,8 @@ def second_of(work: Work, inputs: Inputs, bucket: int, extra: pa.Table | None) -
 def held_table(work: Work, held: tuple[Held, ...], published_rows: pa.Table | None) -> pa.Table:
     """The held clients: each keeps the smaller of its last published and today's hard limit.
 
-    A client that nothing was published of keeps nothing. The terms of the last decision are carried
-    on, so that the next night's steps refer to them.
+    A client that nothing was published of keeps nothing, and a person's limit binds. The terms of
+    the last decision are carried on, so that the next night's steps refer to them.
     """
     ids = [h.client_id for h in held]
     # the months and quarters are counted again by the next night, from the same decision
@@ -274,6 +278,9 @@ def held_table(work: Work, held: tuple[Held, ...], published_rows: pa.Table | No
     before, limit = before_of(same, published_rows, ids)
     hard = np.array([h.hard_amt for h in held], dtype=np.int64)
     cap = np.where(limit == NULL, 0, np.minimum(limit, hard))
+    for k, client in enumerate(ids):
+        if client in work.overrides:
+            cap[k] = min(int(cap[k]), work.overrides[client].max_debt_amt)
     n = len(held)
 
     def carried(name: str) -> IntArray:

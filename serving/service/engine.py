@@ -23,7 +23,7 @@ import orjson
 from data_contracts.case import Override, case_to_json
 from data_contracts.decision import body_sha256
 from data_contracts.errors import InputError
-from data_contracts.units import NULL, parse_decimal
+from data_contracts.units import NULL
 from models.bundle import Bundle
 from models.conditions import DUPLICATE_HOURS, Fact, settle
 from models.decide import decide_columns
@@ -40,6 +40,7 @@ from serving.ledger import (
 from serving.ledger.envelope import Request as Frozen
 from serving.ledger.envelope import freeze
 from serving.ledger.group import Act
+from serving.overrides import binding
 from serving.review.case import QueueEmptyError, ReviewRefusedError, ReviewStateError
 from serving.review.opening import entry_case, open_with
 from serving.service.answers import DECISION_KIND
@@ -256,13 +257,7 @@ class Engine:
         """What the ledger knows of the client: an earlier application, an approved override."""
         facts, case = list(p.facts), p.case
         for entry in self._reader.latest(f"override/{case.client_id}"):
-            until = entry.body.get("expires_on")
-            lapsed = until is not None and str(until) < now.date().isoformat()
-            if entry.kind == "override_in_force" and not lapsed:
-                amount = parse_decimal(str(entry.body["max_debt_amt"]), 2, "max_debt_amt")
-                by, of = str(entry.body["proposal_id"]), str(entry.body["supersedes"])
-                loosens = entry.body.get("loosens") is True
-                case = replace(case, override=Override(amount, by, of, loosens))
+            case = replace(case, override=binding(entry, now.date()))
         if stored and case.request.requested_debt_amt is not None:
             for entry in self._reader.latest(f"application/{case.client_id}"):
                 at = dt.datetime.fromisoformat(str(entry.body["decided_at"]))

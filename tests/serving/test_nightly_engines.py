@@ -12,7 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -22,6 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gearline
+from data_contracts.case import Override
 from data_contracts.lake import lake_info
 from features.asof import BookHistory
 from features.build import build_frame
@@ -32,11 +35,12 @@ from models.decide import decide_columns
 from models.decide.written import hashes
 from models.margin.security import MarketHistory
 from models.policy import load_pack
-from serving.ledger import read_entries, verify
+from serving.ledger import Ledger, read_entries, verify
 from serving.nightly.columns import Before
 from serving.nightly.firm import effective_date, firm_terms, funding_bps
 from serving.nightly.partition import first_pass, score_partition
 from serving.nightly.rows import NightRows
+from serving.replay import replay_sample
 from tests.serving.cases_one_by_one import nightly_cases
 from tests.serving.small_lake import make_lake
 
@@ -126,9 +130,16 @@ def test_a_bucket_at_once_is_decided_like_its_cases_one_by_one(made):
         cases = nightly_cases(
             view, run_id="r", currency="USD", own_tier=first.own_tier, previous={}
         )
+        # a third of the clients has a person's limit, every other one of them loosens
+        people = {
+            case.client_id: Override(k * 100_000, f"p-{k}", f"d-{k}", loosens=k % 2 == 0)
+            for k, case in enumerate(cases)
+            if k % 3 == 0
+        }
+        cases = [replace(case, override=people.get(case.client_id)) for case in cases]
         alone = decide_columns(cases, build_frame(view, BEHAVIOURAL_3), bundle, policy, market)
         at_once = score_partition(
-            first, Before.nothing(len(cases)), bundle, policy, market, run_id="r",
+            first, Before.nothing(len(cases)), people, bundle, policy, market, run_id="r",
             currency="USD", known_at=cases[0].known_at,
         )  # fmt: skip
         assert at_once.columns.documents == alone.columns.documents
@@ -183,6 +194,55 @@ def test_the_next_night_knows_the_last_whoever_decided_it(made, unbroken, tmp_pa
     )
     known = [json.loads(c)["previous"] is not None for (c,) in cases.fetchall()]
     assert sum(known) > 0.95 * len(known)
+
+
+# --- people's limits ------------------------------------------------------------------------------
+
+
+def test_the_night_keeps_to_the_limits_that_people_set_and_to_no_others(made, unbroken, tmp_path):
+    lake = shutil.copytree(unbroken[0], tmp_path / "lake")
+    sql = (
+        "SELECT client_id, decision_id FROM read_parquet(?)"
+        " WHERE max_debt_amt > 1000 ORDER BY max_debt_amt DESC, client_id LIMIT 5"
+    )
+    before = f"{lake}/runs/{unbroken[1]['run_id']}/*/decisions.parquet"
+    found = duckdb.connect().execute(sql, [before]).fetchall()
+    entries: list[dict[str, Any]] = []
+    for k, (client, decision) in enumerate(found):
+        body = {
+            "client_id": client, "max_debt_amt": f"{k + 1}00.00", "supersedes": decision,
+            "proposal_id": f"p-{k}", "content_sha256": "ab" * 32,
+        }  # fmt: skip
+        if k == 3:
+            body["expires_on"] = "1999-12-31"
+        entries.append({"kind": "override_in_force", "body": body})
+    lifted = {**entries[4]["body"], "max_debt_amt": None}
+    entries.append({"kind": "override_lifted", "body": lifted})
+    # of two limits the later one counts
+    entries.append(
+        {"kind": "override_in_force", "body": {**entries[2]["body"], "max_debt_amt": "50.00"}}
+    )
+    with Ledger.open(lake / "ledger.sqlite") as ledger:
+        ledger.append(entries)
+    night = reprice(lake, made[1][1], "--threads", 2)
+    run = f"{lake}/runs/{night['run_id']}/*"
+    sql = "SELECT client_id, max_debt_amt FROM read_parquet(?)"
+    caps = dict(duckdb.connect().execute(sql, [f"{run}/decisions.parquet"]).fetchall())
+    sql = 'SELECT "case" FROM read_parquet(?)'
+    cases = duckdb.connect().execute(sql, [f"{run}/inputs.parquet"]).fetchall()
+    decided = {
+        case["client_id"]: (caps[case["client_id"]], case)
+        for case in (json.loads(text) for (text,) in cases)
+    }
+    for (client, decision), most in zip(found[:3], (100, 200, 50), strict=True):
+        cap, case = decided[client]
+        assert cap <= most
+        assert case["override"]["supersedes"] == decision
+    bound = [client for client, (_, case) in decided.items() if case["override"] is not None]
+    assert sorted(bound) == sorted(client for client, _ in found[:3])
+    assert all(decided[client][0] > 1000 for client, _ in found[3:])
+    report = replay_sample(lake, lake / "ledger.sqlite", 100_000, 7)
+    assert report.equal == report.checked > 0
 
 
 # --- what cannot be decided on --------------------------------------------------------------------

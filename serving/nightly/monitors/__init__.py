@@ -19,6 +19,7 @@ from serving.ledger import Ledger, LedgerReader, Location
 from serving.nightly.gate.night import Night
 from serving.nightly.gate.study import Study, study
 from serving.nightly.publishing.history import Run, history
+from serving.overrides import in_force
 
 MONITORS_FILE: Final = "monitors.json"
 MONITORS_KIND: Final = "night_monitored"
@@ -31,17 +32,6 @@ def _psi(cells: FrozenCells, counts: Any) -> Measured:
         return Measured(None, "nobody to count")
     chance = "" if index.by_chance is None else f"{index.by_chance:.4f} by chance"
     return Measured(math.ceil(index.value * RATIO_ONE), chance)
-
-
-def overridden(reader: LedgerReader) -> int:
-    """Clients with an override in force: the last word on each is no lifting."""
-    last: dict[str, int] = {}
-    lifted: dict[str, int] = {}
-    for kind, found in (("override_in_force", last), ("override_lifted", lifted)):
-        for entry in reader.latest(f"kind/{kind}", 100_000):
-            client = str(entry.body["client_id"])
-            found[client] = max(found.get(client, -1), entry.position)
-    return sum(position > lifted.get(client, -1) for client, position in last.items())
 
 
 def lights_of(found: Study, overrides: int) -> list[Light]:
@@ -95,7 +85,7 @@ def monitor_run(
     """
     with LedgerReader(where) as reader:
         studied = study(root, reader, run, history(reader)) if found is None else found
-        lights = lights_of(studied, overridden(reader))
+        lights = lights_of(studied, len(in_force(reader, run.effective_on)))
     closes = list(closing(lights))
     document = {
         "run_id": run.run_id,
@@ -119,4 +109,4 @@ def monitor_run(
     return document
 
 
-__all__ = ["MONITORS_FILE", "MONITORS_KIND", "lights_of", "monitor_run", "overridden"]
+__all__ = ["MONITORS_FILE", "MONITORS_KIND", "lights_of", "monitor_run"]

@@ -9,11 +9,11 @@ import orjson
 
 from data_contracts.lake import write_atomically
 from serving.ledger import LedgerReader
-from serving.nightly.monitors import overridden
 from serving.nightly.morning_report.build import build_report
 from serving.nightly.morning_report.page import render_page
 from serving.nightly.publishing.flow import judge_run
 from serving.nightly.publishing.history import History, Run
+from serving.overrides import in_force
 
 REPORT_FILE: Final = "report.json"
 PAGE_FILE: Final = "report.html"
@@ -28,7 +28,7 @@ def write_morning_report(
     force.
     """
     found, verdict = judge_run(root, reader, run, published)
-    document = build_report(root, run, found, verdict, overridden(reader))
+    document = build_report(root, run, found, verdict, len(in_force(reader, run.effective_on)))
     out.mkdir(parents=True, exist_ok=True)
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     write_atomically(out / REPORT_FILE, orjson.dumps(document, option=options))

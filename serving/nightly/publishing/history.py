@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +28,11 @@ class Run:
     def run_id(self) -> str:
         """Its name."""
         return str(self.finished["run_id"])
+
+    @property
+    def effective_on(self) -> dt.date:
+        """The day from whose open its decisions hold."""
+        return dt.date.fromisoformat(str(self.started["effective_on"]))
 
     @property
     def sha256(self) -> str:
