@@ -12,6 +12,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from models.reasons.terms import CAP_TERM_TEXTS
+from serving.console.texts import WORDS
 
 TEMPLATE: Final = "morning.html.j2"
 VERDICTS: Final = {
@@ -54,6 +55,12 @@ def kpi(figure: Mapping[str, Any]) -> str:
     if figure["unit"] == "ratio":
         return f"{value:.2%}"
     return f"{value:.2f} ×" if figure["unit"] == "x" else f"{value:,.1f} bps"
+
+
+def reason_words(code: str) -> tuple[str, str]:
+    """A reason in a few words, English and Chinese; none where only its code is known."""
+    found = WORDS.get(f"rule.{code}", ("", ""))
+    return found[0], found[1]
 
 
 def _cards(r: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
@@ -105,6 +112,7 @@ def render_page(report: Mapping[str, Any]) -> str:
         terms=CAP_TERM_TEXTS,
         verdicts=VERDICTS,
         statuses=STATUSES,
+        reason=reason_words,
         amount=amount,
         shown=shown,
         kpi=kpi,
