@@ -31,7 +31,7 @@ from serving.identities import (
 from serving.ledger.envelope import freeze
 from serving.service.edge import Call, Operation, answer
 from serving.service.problems import ProblemError
-from serving.service.requests import Reader, idempotency_key
+from serving.service.requests import Reader, idempotency_key, is_number
 
 if TYPE_CHECKING:
     from serving.service.app import Service
@@ -77,6 +77,13 @@ def _store(service: Service, create: bool = True) -> Identities | None:
     return Identities(path, LocalKeyService(lake / KEY_FILE))
 
 
+def _client(call: Call) -> str:
+    client = call.path("client_id")
+    if not is_number(client):
+        raise ProblemError("not_found", "no client has a number of this form")
+    return client
+
+
 class IdentityOperations:
     """Opens the store for each call: SQLite's handle stays with the thread that works."""
 
@@ -85,7 +92,7 @@ class IdentityOperations:
 
     async def put(self, call: Call) -> Response:
         """Store or replace a client's identifiers."""
-        client = call.path("client_id")
+        client = _client(call)
         r = Reader(call.json())
         found = {name: r.text(name, required=name == "name") for name in FIELDS}
         for name, value in found.items():
@@ -107,7 +114,7 @@ class IdentityOperations:
 
     async def get(self, call: Call) -> Response:
         """A client's identifiers, decrypted."""
-        client = call.path("client_id")
+        client = _client(call)
         identity = await self._with_store(lambda store: store.get(client))
         return answer({"client_id": client, "identity": identity})
 
@@ -117,7 +124,7 @@ class IdentityOperations:
         The entry comes first; should the service end between the two, the key is destroyed at its
         next start.
         """
-        client = call.path("client_id")
+        client = _client(call)
         r = Reader(call.json())
         why = r.text("reason")
         if why is not None and not 1 <= len(why) <= LONGEST_REASON:

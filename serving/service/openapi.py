@@ -355,6 +355,8 @@ def _operation(operation: Operation) -> Schema:
         codes += [400, 404, 413, 415, 422]
     if operation.name in KEYED:
         codes += [409]
+    if operation.name in REVIEW_QUERIES or operation.name == "getReview":
+        codes += [400, 409]
     if operation.name == "getIdentity":
         codes += [409]
     if operation.name == "editProposal":

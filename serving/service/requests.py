@@ -20,6 +20,11 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
 BUREAU: Final = ("clear", "minor", "major", "thin")
 
 
+def is_number(value: str) -> bool:
+    """Whether it has the form of a client's, proposal's or run's number."""
+    return _ID.fullmatch(value) is not None
+
+
 def read_json(body: bytes) -> Any:
     """A body as JSON; the parser refuses NaN, lone surrogates and deep nesting."""
     try:

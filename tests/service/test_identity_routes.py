@@ -62,6 +62,14 @@ def test_an_identity_comes_back_and_its_entry_names_no_one(service, someone):
     assert "P1234567" not in str(entry.body)
 
 
+def test_a_number_that_no_client_can_have_is_refused_and_stores_nothing(service):
+    size = service.size
+    for path in ("%C2%84", "-a", "a" * 65):
+        assert stored(service, path).status_code == 404
+        assert read(service, path).status_code == 404
+    assert service.size == size
+
+
 def test_who_is_neither_the_onboarding_system_nor_its_administrator_reads_nobody(service, someone):
     stored(service, someone)
     for role in ("reviewer", "approver", "risk", "validator", "auditor"):
