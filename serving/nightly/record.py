@@ -18,13 +18,14 @@ from serving.nightly.segments import segment_digests
 class Recorded:
     """What the ledger holds of this run and of the run that its steps refer to.
 
-    ``position`` is where the run began: what was recorded after that is not its affair.
+    ``overrides_before`` is the position from which on entries are not the affair of a run that has
+    begun: people's limits that came later bind in the next night.
     """
 
     started: dict[str, Any] | None
     finished: dict[str, Any] | None
     last: dict[str, Any] | None
-    position: int | None = None
+    overrides_before: int | None = None
 
 
 def recorded(ledger_path: Location | None, run_id: str, as_of: dt.date) -> Recorded:
@@ -35,13 +36,14 @@ def recorded(ledger_path: Location | None, run_id: str, as_of: dt.date) -> Recor
     one it began with, whatever has been decided since for days between.
     """
     started: dict[str, Any] | None = None
-    position: int | None = None
+    before_position: int | None = None
     runs: dict[str, dict[str, Any]] = {}
     acts: list[tuple[str, str]] = []
     if ledger_path is not None and exists(ledger_path):
         for entry in read_entries(ledger_path):
             if entry.kind == "run_started" and entry.body["run_id"] == run_id:
-                started, position = dict(entry.body), entry.position
+                started = dict(entry.body)
+                before_position = int(started.get("overrides_before", entry.position))
             elif entry.kind == "run_finished":
                 runs[str(entry.body["run_id"])] = dict(entry.body)
             elif entry.kind == PUBLISHED_KIND:
@@ -55,7 +57,7 @@ def recorded(ledger_path: Location | None, run_id: str, as_of: dt.date) -> Recor
         earlier = [r for r in base if str(r["as_of"]) < as_of.isoformat()]
         # of two runs of one day the later one
         last = max(reversed(earlier), key=lambda r: str(r["as_of"]), default=None)
-    return Recorded(started, runs.get(run_id), last, position)
+    return Recorded(started, runs.get(run_id), last, before_position)
 
 
 def sealed_digests(ledger: Ledger, position: int, path: Path) -> list[bytes]:

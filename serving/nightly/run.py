@@ -214,9 +214,12 @@ def reprice(
         last = last_night(known.last, panel, session)
         where = record if ledger is None else ledger.where
         overrides: dict[str, Override] = {}
+        # fixed when the night begins: what is approved while it runs binds in the next one
+        seen = known.overrides_before
         if where is not None and exists(where):
             with LedgerReader(where) as reader:
-                overrides = in_force(reader, policy.effective_on, known.position)
+                seen = reader.size() if seen is None else seen
+                overrides = in_force(reader, policy.effective_on, seen)
         work = Work(
             where=store.where,
             place=place,
@@ -261,6 +264,7 @@ def reprice(
                 "feature_set": bundle.feature_set_sha256,
                 "market": market.sha256,
                 "previous_run": None if known.last is None else known.last["run_id"],
+                "overrides_before": seen,
             }
             check_same(known.started, started)
             ledger.append(

@@ -245,6 +245,38 @@ def test_the_night_keeps_to_the_limits_that_people_set_and_to_no_others(made, un
     assert report.equal == report.checked > 0
 
 
+def test_a_limit_approved_after_a_night_began_waits_for_the_next_one(made, unbroken, tmp_path):
+    """Also where it came before the night's first entry, and the night goes on after a kill."""
+    lake = shutil.copytree(unbroken[0], tmp_path / "lake")
+    whole = shutil.copytree(unbroken[0], tmp_path / "whole")
+    night = reprice(whole, made[1][1])
+    [started] = [
+        dict(e.body)
+        for e in read_entries(whole / "ledger.sqlite")
+        if e.kind == "run_started" and e.body["run_id"] == night["run_id"]
+    ]
+    client = (
+        duckdb.connect()
+        .execute(
+            "SELECT client_id FROM read_parquet(?) WHERE max_debt_amt > 1000 LIMIT 1",
+            [f"{whole}/runs/{night['run_id']}/*/decisions.parquet"],
+        )
+        .fetchall()[0][0]
+    )
+    late = {
+        "client_id": client, "max_debt_amt": "1.00", "supersedes": "d", "proposal_id": "p",
+        "content_sha256": "ab" * 32,
+    }  # fmt: skip
+    with Ledger.open(lake / "ledger.sqlite") as ledger:
+        ledger.append([{"kind": "override_in_force", "body": late}])
+        ledger.append(
+            [{"kind": "run_started", "body": started}],
+            idempotency_keys=[f"started/{night['run_id']}"],
+        )
+    again = reprice(lake, made[1][1])
+    assert again["decisions_sha256"] == night["decisions_sha256"]
+
+
 # --- what cannot be decided on --------------------------------------------------------------------
 
 
