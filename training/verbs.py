@@ -64,6 +64,19 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     _add_table_verbs(verbs, verb)
     _add_validation_verbs(verbs, verb, group)
 
+    text = "a night's expected-loss provisions in stages 1 to 3, and their movement"
+    example = "gearline provisions out/demo --out out/provisions"
+    run = "training.provisions.command:run_provisions"
+    add = verb(verbs, "provisions", run, text, example).add_argument
+    add("lake", type=Path, metavar="LAKE", help="the data folder, with decided nights")
+    add("--as-of", metavar="T", help="the night's session, YYYY-MM-DD (default: the last night)")
+    add("--run", dest="run_id", metavar="RUN", help="the run, where several decided on the session")
+    add("--against", metavar="T0", help="session to move from (default: the night before)")
+    add("--rules", type=Path, metavar="FILE", help="provision rules (default: house provisions 1)")
+    add("--overlays", type=Path, metavar="FILE", help="YAML list of overlays and who answers")
+    add("--policy", choices=("us", "cn"), help="policy pack (default: the lake's currency)")
+    add("--out", type=Path, help="folder for the page and the document")
+
     text = "back-test VaR and margins on price history, board by board"
     example = "gearline backtest market-cn --json"
     add = verb(verbs, "backtest", "training.backtest.run:run", text, example, seed=True)
