@@ -318,11 +318,11 @@ def run_stress(arguments: argparse.Namespace, stages: Stages) -> Answer:
 
     root = arguments.lake
     if root.is_file():
-        from training.stress.positions import positions_report
+        from training.stress.positions import positions_report, positions_text
 
         scenario = read_scenario(arguments.scenario)
         found = positions_report(root, scenario, arguments.seed)
-        return DONE, found, "\n".join(f"{k}: {v}" for k, v in found.items())
+        return DONE, found, positions_text(found)
     panel = load_panel(root)
     day = parse_day(arguments.as_of, "--as-of") if arguments.as_of else panel.sessions[-1].item()
     t = panel.session_index(np.datetime64(day))

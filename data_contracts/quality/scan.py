@@ -165,9 +165,9 @@ class Scan:
             for file in self.files.get(name, []):
                 rows[file.bucket] += file.rows
         out: list[list[str]] = []
-        held = BATCH_ROWS
+        held = 0
         for bucket in sorted(rows):
-            if held + rows[bucket] > BATCH_ROWS:
+            if not out or held + rows[bucket] > BATCH_ROWS:
                 out.append([])
                 held = 0
             out[-1].append(bucket)

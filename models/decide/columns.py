@@ -20,7 +20,7 @@ from models.decide.gates import APPROVE, DECLINE, REFER, GateColumns, gates
 from models.margin.cap import CapColumns, cap_waterfall
 from models.margin.exact import over, part
 from models.margin.limits import NO_LIMIT, BookLimits, book_limits, tail_loss
-from models.policy import Policy
+from models.policy import Policy, refuse_without_law
 from models.price.rate import (
     RateColumns,
     expected_loss_amt,
@@ -195,6 +195,7 @@ def decide_columns(
     InputError
         If the inputs do not belong together, or an amount is beyond what a decision can hold.
     """
+    refuse_without_law(policy)
     check_inputs(cases, features, bundle, policy, market)
     return decide_prepared(case_columns(cases, market), features, bundle, policy, market)
 
@@ -213,6 +214,7 @@ def decide_prepared(
     ``losses`` is the structural part where it was found before; else it is found here. ``scores``
     takes the arrays that score and attributions are written to.
     """
+    refuse_without_law(policy)
     score, attributions = bundle.head.score_and_attributions(features.values, out=scores)
     pd, pd_low, pd_high = bundle.calibration.of_score(score)
     books = book_limits(

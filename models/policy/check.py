@@ -12,6 +12,7 @@ from data_contracts.errors import InputError
 from data_contracts.units import RATIO_ONE
 from models.policy.document import instant
 from models.policy.pack import (
+    STRESS_ONLY,
     Pack,
     Parameter,
     Policy,
@@ -37,6 +38,10 @@ NEEDED: Final = {
         "haircut_max_etf_ratio", "haircut_max_fund_ratio", "haircut_max_treasury_ratio",
         "crowding_stop_ratio", "crowding_resume_ratio", "withdrawal_line_ratio",
         "price_limit_main_ratio",
+    ),
+    STRESS_ONLY: (
+        "liquidation_line_ratio", "target_line_ratio", "liquidation_cost_ratio",
+        "call_deadline_sessions",
     ),
     "reg_t": (
         *_SHARED, "initial_margin_ratio", "maintenance_margin_ratio", "minimum_equity_amt",
@@ -218,9 +223,9 @@ def check_documents(
         policy = pack.at(moment)
         absent = [n for n in NEEDED[pack.kind] if n not in policy]
         found += [Finding(GAP, n, f"no value in force on {policy.effective_on}") for n in absent]
-        if not absent:
+        if not absent and pack.kind != STRESS_ONLY:
             found += _of_moment(policy)
-    if not any(f.kind == GAP for f in found):
+    if pack.kind != STRESS_ONLY and not any(f.kind == GAP for f in found):
         found += _house_never_binds(pack, days)
         try:
             build_pack(document, house)

@@ -55,6 +55,8 @@ def shipped_documents(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The pack's document and the house profile it includes, as they ship with Gearline."""
     folder = resources.files("models.policy") / "packs"
     document = read_yaml((folder / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
+    if "include" not in document:
+        return document, {"from_first_date": {}}
     house = str(document.pop("include"))
     return document, read_yaml((folder / house).read_text(encoding="utf-8"), house)
 

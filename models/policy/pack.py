@@ -15,6 +15,8 @@ from data_contracts.units import RATIO_ONE, parse_decimal
 from models.policy.document import instant, shipped_documents
 
 PACK_NAMES: Final = ("cn", "us")
+STRESS_ONLY: Final = "none"
+"""The pack, and its kind, of positions that are stressed and never decided on."""
 LEVELS: Final = ("statute", "exchange", "house")
 TIGHTER: Final = ("higher", "lower")
 APPLIED: Final = ("decide", "data", "maintenance", "liquidation", "lender")
@@ -291,6 +293,8 @@ def changes(pack: Pack) -> list[dt.datetime]:
 def build_pack(document: dict[str, Any], house: dict[str, Any]) -> Pack:
     """A pack from its YAML document and the house profile it includes, checked."""
     pack = assemble(document, house)
+    if pack.kind == STRESS_ONLY:
+        return pack  # it has no law that a house value could be looser than
     for moment in changes(pack):
         _check_house_tightens(pack.at(moment))
     return pack
@@ -330,6 +334,22 @@ def _check_house_tightens(policy: Policy) -> None:
         raise InputError(f"pack {policy.pack}: tier_cap_ratio must lie between 0 and 1")
 
 
+def refuse_without_law(policy: Policy) -> None:
+    """Refuse to decide on anybody under a pack that states no law to lend under.
+
+    Raises
+    ------
+    InputError
+        If the pack is for stress only.
+    """
+    if policy.kind == STRESS_ONLY:
+        raise InputError(
+            f"onboarding is refused: policy pack {policy.pack!r} states no law to lend under, its"
+            " positions are stressed and reported only (`gearline stress FILE`); the packs that"
+            f" decide are {', '.join(PACK_NAMES)}"
+        )
+
+
 @lru_cache(maxsize=8)
 def load_pack(name: str) -> Pack:
     """A pack that ships with Gearline, by name.
@@ -337,6 +357,6 @@ def load_pack(name: str) -> Pack:
     >>> load_pack("cn").on(dt.date(2015, 11, 23))["financing_margin_ratio"]
     1000000
     """
-    if name not in PACK_NAMES:
+    if name not in (*PACK_NAMES, STRESS_ONLY):
         raise InputError(f"there is no policy pack {name!r}; the packs are {', '.join(PACK_NAMES)}")
     return build_pack(*shipped_documents(name))

@@ -9,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gearline
+from data_contracts.checks import check_lake
 from data_contracts.errors import InputError
+from models.decide import decide, decide_columns
+from models.decide.columns import decide_prepared
+from models.policy import PACK_NAMES, STRESS_ONLY, load_pack
+from tests.models.builders import (
+    BUNDLE,
+    EFFECTIVE,
+    MARKETS,
+    TYPICAL,
+    make_case,
+    make_frame,
+)
 from training.bench.stress import LINES, made_book
 from training.stress import kernel
 from training.stress.book import clients_who_cure
@@ -21,6 +33,7 @@ from training.stress.desk import (
     run_path,
     with_feedback,
 )
+from training.stress.positions import Positions, book_of_lake, places_of, write_positions
 from training.stress.scenario import SCENARIOS, PricePath, Scenario, price_path, read_scenario
 from training.stress.vectorised import walk_vectorised
 
@@ -205,10 +218,66 @@ def test_positions_without_a_column_or_with_a_wrong_threshold_are_refused(cli, t
     assert "negative value" in cli("stress", path, "--scenario", "zero").err
 
 
-def test_no_pack_none_decides_on_anybody(cli):
-    ran = cli("policy", "show", "none", "--as-of", "2020-01-02")
-    assert ran.code == gearline.REFUSED
-    assert "none" in ran.err
+def test_the_pack_none_decides_on_nobody_and_says_why(cli, tmp_path):
+    policy = load_pack(STRESS_ONLY).on(EFFECTIVE)
+    cases = [make_case(f"c{k}") for k in range(3)]
+    frame = make_frame(BUNDLE, [c.client_id for c in cases], [TYPICAL] * 3)
+    said = "onboarding is refused: policy pack 'none' states no law to lend under"
+    with pytest.raises(InputError, match=said):
+        decide_columns(cases, frame, BUNDLE, policy, MARKETS["us"])
+    with pytest.raises(InputError, match=said):
+        decide(cases[0], make_frame(BUNDLE, ["c0"], [TYPICAL]), BUNDLE, policy, MARKETS["us"])
+    with pytest.raises(InputError, match=said):
+        decide_prepared(None, None, None, policy, None)
+    for verb in ("reprice", "stress"):
+        ran = cli(verb, tmp_path, "--policy", "none")
+        assert ran.code == gearline.REFUSED
+    assert cli("policy", "show", "none", "--as-of", "2020-01-02").code == gearline.DONE
+    assert STRESS_ONLY not in PACK_NAMES
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(1, 10_000)),
+        min_size=1,
+        max_size=30,
+    )
+)
+@settings(max_examples=15, deadline=None)
+def test_positions_come_back_from_the_contracts_as_they_were_given(tmp_path_factory, rows):
+    lake = tmp_path_factory.mktemp("positions") / "lake"
+    collateral, debt, threshold = (np.array(c, dtype=np.int64) for c in zip(*rows, strict=True))
+    given_ones = Positions(collateral / 100, debt / 1e6, threshold / 10_000)
+    assert write_positions(given_ones, lake) == places_of(given_ones)
+    report = check_lake(lake)
+    assert (report.quarantined, dict(report.stopped)) == (0, {})
+    book, names = book_of_lake(lake)
+    scale = 10 ** places_of(given_ones)
+    worth = np.zeros(len(rows))
+    owner = np.repeat(np.arange(len(rows)), np.diff(book.pointer))
+    np.add.at(worth, owner, names.price[book.symbol] * book.shares // 100)
+    step = names.price[0] // 100
+    assert np.abs(worth - given_ones.collateral * scale).max() <= step
+    assert np.abs(book.owed - given_ones.debt * scale).max() <= 1
+    assert (book.haircut[book.symbol] == threshold[owner] * 100).all()
+
+
+def test_large_positions_are_kept_in_fewer_places_and_larger_ones_refused():
+    one = np.array([1.0])
+    assert places_of(Positions(one, one, one)) == 6
+    assert places_of(Positions(one * 6.2e7, one, one)) == 5
+    with pytest.raises(InputError, match="give larger units"):
+        places_of(Positions(one, one * 1e16, one))
+
+
+def test_positions_are_reported_with_the_refusal_and_what_went_through_the_contracts(cli, tmp_path):
+    path = tmp_path / "positions.csv"
+    path.write_text("collateral,debt,threshold\n100,80,8300\n100,60,8300\n50,0,0.81\n")
+    document = cli("stress", path, "--scenario", "extreme", "--json").document
+    assert document["onboarding"] == "refused"
+    assert document["onboarding_reason"].startswith("onboarding is refused: policy pack 'none'")
+    # two securities with a bar each, three clients, accounts and holdings, two loans
+    assert (document["rows"], document["quarantined"]) == (2 + 2 + 3 + 3 + 3 + 2, 0)
 
 
 @pytest.mark.long
