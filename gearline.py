@@ -129,6 +129,7 @@ def _add_serving_verbs(verbs: Any) -> None:
     add("--bundle", type=Path, help="bundle folder (default LAKE/bundle)")
     add("--policy", choices=("us", "cn"), help="policy pack (default: the lake's currency)")
     add("--draws", type=int, default=1000, help="common-factor paths drawn (default 1000)")
+    add("--out", type=Path, help="folder for the page and the document")
     add("--cure", type=float, default=0.5, help="share of clients who cure a call (default 0.5)")
 
     text, example = "decide on one case file", "gearline decide out/demo/case.json --json"
@@ -313,6 +314,7 @@ def run_stress(arguments: argparse.Namespace, stages: Stages) -> Answer:
     from data_contracts.units import parse_day
     from features.panel import load_panel
     from serving.commands.stress import decided_after, firm_and_policy, load_book
+    from training.stress.page import write_stress
     from training.stress.report import desk_of, paths_report, shocked_panel, text_of
     from training.stress.scenario import SCENARIOS, price_path, read_scenario
 
@@ -321,7 +323,8 @@ def run_stress(arguments: argparse.Namespace, stages: Stages) -> Answer:
         from training.stress.positions import positions_report, positions_text
 
         scenario = read_scenario(arguments.scenario)
-        found = positions_report(root, scenario, arguments.seed)
+        lake = None if arguments.out is None else arguments.out / "lake"
+        found = positions_report(root, scenario, arguments.seed, lake)
         return DONE, found, positions_text(found)
     panel = load_panel(root)
     day = parse_day(arguments.as_of, "--as-of") if arguments.as_of else panel.sessions[-1].item()
@@ -335,6 +338,7 @@ def run_stress(arguments: argparse.Namespace, stages: Stages) -> Answer:
     desk = desk_of(panel, t, [h.as_of(day) for h in histories], policy)
     document = {
         "as_of": day.isoformat(),
+        "currency": pack.currency,
         **paths_report(arguments, desk, firm.net_capital_amt, stages),
     }
     known = arguments.scenario in SCENARIOS or arguments.scenario.endswith((".yaml", ".yml"))
@@ -345,7 +349,12 @@ def run_stress(arguments: argparse.Namespace, stages: Stages) -> Answer:
     decided = decided_after(root, day, panel, after, arguments.bundle, pack, stages)
     document |= decided
     broken = decided["zero_shock_equals_production"] is False
-    return (FOUND if broken else DONE), {**document, "lake": str(root)}, text_of(document)
+    document |= {"lake": str(root), "page": None}
+    text = text_of(document)
+    if arguments.out is not None:
+        document["page"] = write_stress(arguments.out, document)
+        text += f"\nopen {document['page']}"
+    return (FOUND if broken else DONE), document, text
 
 
 def dispatch(arguments: argparse.Namespace) -> int:

@@ -68,9 +68,12 @@ def test_the_compiled_engine_equals_numpy_to_the_cent(seed, depth, deadline, sce
     book = replace(book, cash=cash, haircut=haircut)
     lines = LINES._replace(deadline=deadline)
     found = run_path(book, path, depth / kernel.ONE, lines, cures)
-    totals, sold = walk_vectorised(book, path, depth, lines, cures)
+    totals, sold, events = walk_vectorised(book, path, depth, lines, cures)
     assert totals_of(found) == totals[[0, 1, 2, 3, 4, 5, 6]].tolist()
     assert np.array_equal(found.sold_shares, sold)
+    assert np.array_equal(found.events, events)
+    assert found.events[:, kernel.CALLS_MADE].sum() >= found.called
+    assert found.events[:, kernel.ACCOUNTS_SOLD].sum() >= found.forced
 
 
 def test_neither_threads_nor_the_order_of_clients_change_a_total():

@@ -194,10 +194,11 @@ def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
     ours = _best(lambda: run_path(book, path, scenario.depth_ratio, LINES, cures))
     found = run_path(book, path, scenario.depth_ratio, LINES, cures)
     started = time.perf_counter()
-    totals, sold = walk_vectorised(book, path, depth, LINES, cures)
+    totals, sold, events = walk_vectorised(book, path, depth, LINES, cures)
     theirs = time.perf_counter() - started
     equal = bool(
         np.array_equal(sold, found.sold_shares)
+        and np.array_equal(events, found.events)
         and [found.called, found.forced, found.sold_amt, found.shortfall_amt]
         == [
             int(totals[k])

@@ -31,7 +31,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class PathTotals:
-    """What one path does to a book; money in minor units."""
+    """What one path does to a book; money in minor units.
+
+    ``sold_shares`` is (sessions, names), ``events`` (sessions, ``kernel.EVENTS``).
+    """
 
     called: int
     forced: int
@@ -41,6 +44,7 @@ class PathTotals:
     shortfalls: int
     cured: int
     sold_shares: IntArray
+    events: IntArray
 
     def as_dict(self) -> dict[str, Any]:
         """The totals; money as decimal strings."""
@@ -59,6 +63,11 @@ class PathTotals:
         }
 
 
+def counted_in(book: StressBook, path: PricePath) -> IntArray:
+    """The book's haircuts in every session of a path, (sessions, names)."""
+    return np.ascontiguousarray(np.broadcast_to(book.haircut, path.price.shape))
+
+
 def run_path(
     book: StressBook,
     path: PricePath,
@@ -66,9 +75,14 @@ def run_path(
     lines: Lines,
     cures: IntArray,
     threads: int = 1,
+    counted: IntArray | None = None,
 ) -> PathTotals:
-    """Walk every client through a path. Integer sums: the same on any number of threads."""
+    """Walk every client through a path. Integer sums: the same on any number of threads.
+
+    ``counted`` (sessions, names), 1e-6, takes the place of the book's haircuts where it is given.
+    """
     sessions, names = path.price.shape
+    haircut = counted_in(book, path) if counted is None else counted
     if book.clients and int(book.owed.max()) > (2**63 - 1) // max(lines.target, lines.call):
         raise InputError(
             f"a client owes {int(book.owed.max()) // 100}, more than the engine's integers hold;"
@@ -80,30 +94,31 @@ def run_path(
     parts = [blocks[k : k + share] for k in range(0, len(blocks), share)]
     depth = round(depth_ratio * kernel.ONE)
 
-    def walk(part: list[tuple[int, int]]) -> tuple[IntArray, IntArray]:
-        totals, sold = kernel.empty_totals(sessions, names)
+    def walk(part: list[tuple[int, int]]) -> tuple[IntArray, IntArray, IntArray]:
+        totals, sold, events = kernel.empty_totals(sessions, names)
         left = np.zeros(max(most, 1), dtype=np.int64)
         for first, last in part:
             kernel.walk(
                 first, last, book.pointer, book.symbol, book.shares, book.cash, book.owed, cures,
-                path.price, path.open_to_sale, book.haircut, depth, lines, totals, sold, left,
+                path.price, path.open_to_sale, haircut, depth, lines, totals, sold, events, left,
             )  # fmt: skip
-        return totals, sold
+        return totals, sold, events
 
     if threads > 1 and len(parts) > 1:
         with ThreadPoolExecutor(threads) as pool:
             done = list(pool.map(walk, parts))
     else:
         done = [walk(part) for part in parts]
-    totals, sold = kernel.empty_totals(sessions, names)
-    for one, other in done:
+    totals, sold, events = kernel.empty_totals(sessions, names)
+    for one, other, more in done:
         totals += one
         sold += other
+        events += more
     k = kernel
     return PathTotals(
         int(totals[k.CALLED]), int(totals[k.FORCED]), int(totals[k.SOLD_AMT]),
         int(totals[k.SHORTFALL_AMT]), int(totals[k.INSOLVENT_DEBT_AMT]),
-        int(totals[k.SHORTFALLS]), int(totals[k.CURED]), sold,
+        int(totals[k.SHORTFALLS]), int(totals[k.CURED]), sold, events,
     )  # fmt: skip
 
 
@@ -125,6 +140,7 @@ def with_feedback(
     cures: IntArray,
     daily_volume_shares: FloatArray,
     threads: int = 1,
+    counted: IntArray | None = None,
 ) -> Amplified:
     """Liquidate, let sales move prices, mark again, at most ``ROUNDS`` times until nothing changes.
 
@@ -132,7 +148,7 @@ def with_feedback(
     next session on by min(MOST_IMPACT, IMPACT x / V). Names without a known volume do not answer.
     ``amplification`` is final over initial shortfall; None where there was none.
     """
-    first = run_path(book, path, depth_ratio, lines, cures, threads)
+    first = run_path(book, path, depth_ratio, lines, cures, threads, counted)
     now, rounds = first, 0
     known = np.isfinite(daily_volume_shares) & (daily_volume_shares > 0)
     for k in range(ROUNDS):
@@ -146,7 +162,8 @@ def with_feedback(
         moved = np.where(path.price > 0, np.maximum(np.rint(path.price * level), 1), 0).astype(
             np.int64
         )
-        again = run_path(book, replace(path, price=moved), depth_ratio, lines, cures, threads)
+        shifted = replace(path, price=moved)
+        again = run_path(book, shifted, depth_ratio, lines, cures, threads, counted)
         rounds = k + 1
         settled = bool(np.array_equal(again.sold_shares, now.sold_shares))
         now = again
@@ -163,13 +180,14 @@ def group_losses(
     out = np.zeros(int(book.group.max()) + 1 if book.clients else 0, dtype=np.int64)
     most = int(np.diff(book.pointer).max()) if book.clients else 0
     depth = round(depth_ratio * kernel.ONE)
-    _, sold = kernel.empty_totals(*path.price.shape)
+    _, sold, events = kernel.empty_totals(*path.price.shape)
+    haircut = counted_in(book, path)
     left = np.zeros(max(most, 1), dtype=np.int64)
     for i in range(book.clients):
         totals = np.zeros(kernel.TOTALS, dtype=np.int64)
         kernel.walk(
             i, i + 1, book.pointer, book.symbol, book.shares, book.cash, book.owed, cures,
-            path.price, path.open_to_sale, book.haircut, depth, lines, totals, sold, left,
+            path.price, path.open_to_sale, haircut, depth, lines, totals, sold, events, left,
         )  # fmt: skip
         out[book.group[i]] += totals[kernel.SHORTFALL_AMT]
     return out

@@ -15,6 +15,9 @@ from training.lab.compiled import compiled
 
 CALLED, FORCED, SOLD_AMT, SHORTFALL_AMT, INSOLVENT_DEBT_AMT, SHORTFALLS, CURED = range(7)
 TOTALS: Final = 7
+CALLS_MADE, ACCOUNTS_SOLD = range(2)
+EVENTS: Final = 2
+"""What happens in each session: calls made, and accounts that something was sold of."""
 ONE: Final = 1_000_000
 
 
@@ -45,9 +48,10 @@ def walk(
     lines: Lines,
     totals: IntArray,
     sold: IntArray,
+    events: IntArray,
     left: IntArray,
 ) -> None:
-    """Walk accounts ``first`` to ``last`` through one path; add to ``totals`` and ``sold``.
+    """Walk accounts ``first`` to ``last`` through one path; add to ``totals``, ``sold``, ``events``.
 
     Parameters
     ----------
@@ -55,9 +59,11 @@ def walk(
     symbol, shares : holdings, in the order they are sold in
     cures : (accounts,), 1 for clients who pay up at the deadline
     price : (sessions, names); open_to_sale : the same shape, 0 where no sale is possible
-    haircut : (names,), share of a name's value that the lines count, 1e-6; losses count all of it
+    haircut : (sessions, names), share of a name's value that the lines count, 1e-6; losses count
+        all of it
     depth : share of a holding that one session takes, 1e-6
-    totals : (TOTALS,); sold : (sessions, names), shares; left : scratch for one account
+    totals : (TOTALS,); sold : (sessions, names), shares; events : (sessions, EVENTS)
+    left : scratch for one account
     """
     sessions = price.shape[0]
     for i in range(first, last):
@@ -75,7 +81,7 @@ def walk(
             for h in range(start, end):
                 name = symbol[h]
                 worth = price[t, name] * left[h - start] // 100
-                counted += worth if haircut[name] == ONE else worth * haircut[name] // ONE
+                counted += worth if haircut[t, name] == ONE else worth * haircut[t, name] // ONE
             if debt <= 0:
                 break
             if counted * ONE >= debt * lines.call:
@@ -83,6 +89,7 @@ def walk(
                 continue
             if called_at < 0:
                 called_at, was_called = t, 1
+                events[t, CALLS_MADE] += 1
             late = t - called_at >= lines.deadline
             if late and cures[i] == 1 and forcing == 0:
                 # pays in cash what lifts the ratio to the target
@@ -99,10 +106,11 @@ def walk(
             own -= used
             debt -= used
             counted -= used
+            sold_now = 0
             for h in range(start, end):
                 name = symbol[h]
                 # (counted - haircut x) / (debt - x (1 - cost)) = target
-                slope = lines.target * (ONE - lines.cost) // ONE - haircut[name]
+                slope = lines.target * (ONE - lines.cost) // ONE - haircut[t, name]
                 lacking = debt * lines.target - counted * ONE
                 if lacking < 0 or debt <= 0:
                     break
@@ -113,17 +121,18 @@ def walk(
                 quantity = min(min(left[h - start], shares[h] * depth // ONE), wanted)
                 if quantity <= 0:
                     continue
-                was_forced = 1
+                was_forced, sold_now = 1, 1
                 worth = price[t, name] * quantity // 100
                 proceeds = worth * (ONE - lines.cost) // ONE
                 left[h - start] -= quantity
                 sold[t, name] += quantity
                 totals[SOLD_AMT] += worth
-                counted -= worth if haircut[name] == ONE else worth * haircut[name] // ONE
+                counted -= worth if haircut[t, name] == ONE else worth * haircut[t, name] // ONE
                 over = max(proceeds - debt, 0)
                 own += over
                 counted += over
                 debt -= proceeds - over
+            events[t, ACCOUNTS_SOLD] += sold_now
         totals[CALLED] += was_called
         totals[FORCED] += was_forced
         if debt > 0:
@@ -238,6 +247,10 @@ def read_all(rows: FloatArray, times: int, scratch: FloatArray) -> None:
                 scratch[j] += (a[j] + b[j]) + (c[j] + d[j])
 
 
-def empty_totals(sessions: int, names: int) -> tuple[IntArray, IntArray]:
-    """Zeroed totals and shares sold of one path."""
-    return np.zeros(TOTALS, dtype=np.int64), np.zeros((sessions, names), dtype=np.int64)
+def empty_totals(sessions: int, names: int) -> tuple[IntArray, IntArray, IntArray]:
+    """Zeroed totals, shares sold and events of one path."""
+    return (
+        np.zeros(TOTALS, dtype=np.int64),
+        np.zeros((sessions, names), dtype=np.int64),
+        np.zeros((sessions, EVENTS), dtype=np.int64),
+    )

@@ -13,9 +13,12 @@ from data_contracts.errors import InputError
 from data_contracts.units import NULL, RATIO_ONE, FloatArray, IntArray
 from features.book import BookAsOf
 from features.panel import PricePanel
+from models.margin.security import MarketHistory
 from models.policy import Policy
+from training.stress import kernel
 from training.stress.book import StressBook, book_of, clients_who_cure, names_of
 from training.stress.desk import (
+    Amplified,
     Simulated,
     draw_down,
     group_losses,
@@ -25,6 +28,7 @@ from training.stress.desk import (
     with_feedback,
 )
 from training.stress.kernel import Lines
+from training.stress.margins import KINDS, MOST_INDUCED, counted_by, margins_along
 from training.stress.scenario import (
     MOST_SESSIONS,
     SCENARIOS,
@@ -38,13 +42,19 @@ from training.stress.scenario import (
 Stages = Callable[[str, int, int], None]
 SALE_COST_E6: Final = 5_000
 ADV_SESSIONS: Final = 20
+FRONTIER_DEPTHS: Final = (0.05, 0.1, 0.2, 0.3, 0.6, 1.0)
+"""Shares of a holding sold a session at which reverse stress looks for the smallest fall."""
 BALANCE_FLOOR: Final = 0.01
 """The reserve pool holds at least one per cent of what is lent."""
 
 
 @dataclass(frozen=True)
 class Desk:
-    """A book, its market and the lender's lines on one session."""
+    """A book, its market and the lender's lines on one session.
+
+    ``margin`` and ``volatility`` are of each name, shares of value and daily; 1e-6 is the share of
+    what collateral does not cover that clients pay (``unsecured_recovery``).
+    """
 
     book: StressBook
     names: Names
@@ -53,6 +63,9 @@ class Desk:
     lines: Lines
     panel: PricePanel
     t: int
+    margin: FloatArray
+    volatility: FloatArray
+    unsecured_recovery: int
 
 
 def lines_of(policy: Policy) -> Lines:
@@ -77,9 +90,12 @@ def desk_of(panel: PricePanel, t: int, views: Sequence[BookAsOf], policy: Policy
     returns = panel.simple_returns()[max(0, t - 249) : t + 1]
     finite = np.where(np.isfinite(returns), returns, 0.0)
     market = finite.sum(axis=1) / np.maximum(np.isfinite(returns).sum(axis=1), 1)
+    history = MarketHistory(panel)
     return Desk(
-        book_of(views, names.price), names, volume, float(market.std()), lines_of(policy), panel, t
-    )
+        book_of(views, names.price), names, volume, float(market.std()), lines_of(policy), panel, t,
+        history.margins(t, policy).margin, np.nan_to_num(history.volatility[t]),
+        policy["unsecured_recovery_ratio"],
+    )  # fmt: skip
 
 
 def replay_path(desk: Desk, first: np.datetime64, last: np.datetime64) -> PricePath:
@@ -179,7 +195,18 @@ def paths_report(
             desk.book, desk.names, scenario, desk.lines, cures, target, arguments.seed, threads
         )
     owed, lent = desk.book.owed, int(desk.book.owed.sum())
-    bearers = draw_down(found.final.shortfall_amt, [("pool", target), ("capital", net_capital_amt)])
+    owing = found.final.shortfall_amt
+    bearers = draw_down(
+        owing,
+        [
+            ("client", owing * desk.unsecured_recovery // RATIO_ONE),
+            ("pool", target),
+            ("capital", net_capital_amt),
+        ],
+    )
+    stages("study", 0, 1)
+    study = study_of(desk, scenario, path, found, cures, target, arguments.seed, threads)
+    stages("study", 1, 1)
     return {
         "scenario": scenario.name,
         "clients": desk.book.clients,
@@ -204,6 +231,7 @@ def paths_report(
         ],
         "funding_gap_amt": _money(max(found.final.shortfall_amt - target, 0)),
         "reverse_fall_ratio": falls,
+        **study,
         "seed": arguments.seed,
     }
 
@@ -233,6 +261,12 @@ def text_of(document: Mapping[str, Any]) -> str:
         f" {pool['cover_two_amt']}, floor {pool['floor_amt']}",
         "borne by " + ", ".join(f"{b['layer']} {b['used_amt']}" for b in document["draw_down"]),
     ]
+    p = document["procyclicality"]
+    if p["induced_raw"] > 0:
+        lines.append(
+            f"margins that move induce {p['induced_raw']:,} calls, with the anti-procyclical layer"
+            f" {p['induced_damped']:,}"
+        )
     if document["reverse_fall_ratio"] is not None:
         lines.append(f"a fall of {document['reverse_fall_ratio']:.1%} empties the pool")
     lines.append(
@@ -244,6 +278,75 @@ def text_of(document: Mapping[str, Any]) -> str:
         same = document["zero_shock_equals_production"]
         lines.append("equal, byte for byte" if same else "NOT EQUAL: the desk decides differently")
     return "\n".join(lines)
+
+
+def study_of(
+    desk: Desk,
+    scenario: Scenario,
+    path: PricePath,
+    found: Amplified,
+    cures: IntArray,
+    pool_amt: int,
+    seed: int,
+    threads: int,
+) -> dict[str, Any]:
+    """What the pictures show: scenarios side by side, sessions, margins that move, the frontier."""
+    book, lines, volume = desk.book, desk.lines, desk.volume_shares
+    ladder = []
+    for one in SCENARIOS.values():
+        its = price_path(one, desk.names, seed)
+        end = with_feedback(book, its, one.depth_ratio, lines, cures, volume, threads)
+        ladder.append(
+            {"scenario": one.name, **end.final.as_dict(), "amplification": end.amplification}
+        )
+    events, sold = found.final.events, found.final.sold_shares
+    sessions = [
+        {
+            "session": t + 1,
+            "calls": int(events[t, kernel.CALLS_MADE]),
+            "forced": int(events[t, kernel.ACCOUNTS_SOLD]),
+            # at the path's own prices, before forced sales move them
+            "sold_amt": _money(int((sold[t] * path.price[t] // 100).sum())),
+        }
+        for t in range(len(events))
+    ]
+    raw, held = margins_along(path, desk.names.price, desk.margin, desk.volatility)
+    counted = {
+        "fixed": None,
+        "damped": counted_by(held, desk.margin, book.haircut),
+        "raw": counted_by(raw, desk.margin, book.haircut),
+    }
+    depth = scenario.depth_ratio
+    runs = {
+        kind: with_feedback(book, path, depth, lines, cures, volume, threads, counted[kind])
+        for kind in KINDS
+    }
+    calls = {k: int(r.final.events[:, kernel.CALLS_MADE].sum()) for k, r in runs.items()}
+    induced = {k: calls[k] - calls["fixed"] for k in ("damped", "raw")}
+    frontier = []
+    for share in FRONTIER_DEPTHS:
+        thin = replace(scenario, depth_ratio=share)
+        fall = reverse(book, desk.names, thin, lines, cures, pool_amt, seed, threads)
+        frontier.append({"depth_share": share, "fall_ratio": fall})
+    return {
+        "ladder": ladder,
+        "by_session": sessions,
+        "procyclicality": {
+            "margins": [
+                {
+                    "margins": kind, "calls": calls[kind], **run.final.as_dict(),
+                    "first_shortfall_amt": _money(run.without.shortfall_amt),
+                    "amplification": run.amplification,
+                }
+                for kind, run in runs.items()
+            ],
+            "induced_damped": induced["damped"],
+            "induced_raw": induced["raw"],
+            "induced_share": induced["damped"] / induced["raw"] if induced["raw"] > 0 else None,
+            "most_share": MOST_INDUCED,
+        },
+        "frontier": frontier,
+    }  # fmt: skip
 
 
 def _still(desk: Desk) -> PricePath:

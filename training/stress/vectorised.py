@@ -7,7 +7,9 @@ import numpy as np
 from data_contracts.units import BoolArray, IntArray
 from training.stress.book import StressBook
 from training.stress.kernel import (
+    ACCOUNTS_SOLD,
     CALLED,
+    CALLS_MADE,
     CURED,
     FORCED,
     INSOLVENT_DEBT_AMT,
@@ -25,9 +27,9 @@ BLOCK = 65_536
 
 def walk_vectorised(
     book: StressBook, path: PricePath, depth: int, lines: Lines, cures: IntArray
-) -> tuple[IntArray, IntArray]:
-    """The totals and shares sold of ``kernel.walk`` over a whole book, account blocks at once."""
-    totals, sold = empty_totals(*path.price.shape)
+) -> tuple[IntArray, IntArray, IntArray]:
+    """The totals, shares sold and events of ``kernel.walk`` over a whole book, account blocks at once."""
+    totals, sold, events = empty_totals(*path.price.shape)
     count = np.diff(book.pointer)
     width = max(int(count.max()), 1) if book.clients else 1
     for first in range(0, book.clients, BLOCK):
@@ -42,9 +44,9 @@ def walk_vectorised(
         symbol[row, column], shares[row, column] = book.symbol[inside], book.shares[inside]
         _block(
             symbol, shares, book.cash[first:last].copy(), book.owed[first:last].copy(),
-            cures[first:last] == 1, path, book.haircut, depth, lines, totals, sold,
+            cures[first:last] == 1, path, book.haircut, depth, lines, totals, sold, events,
         )  # fmt: skip
-    return totals, sold
+    return totals, sold, events
 
 
 def _block(
@@ -59,6 +61,7 @@ def _block(
     lines: Lines,
     totals: IntArray,
     sold: IntArray,
+    events: IntArray,
 ) -> None:
     n, width = symbol.shape
     left = shares.copy()
@@ -75,6 +78,7 @@ def _block(
         forcing &= below | ~live
         fresh = below & (called_at < 0)
         called_at = np.where(fresh, t, called_at)
+        events[t, CALLS_MADE] += int(fresh.sum())
         was_called |= fresh
         late = below & (t - called_at >= lines.deadline)
         pays = late & cures & ~forcing
@@ -86,6 +90,7 @@ def _block(
         selling = forcing & below & ~pays
         used = np.where(selling, np.minimum(own, debt), 0)
         own, debt, counted = own - used, debt - used, counted - used
+        sold_now = np.zeros(n, dtype=bool)
         for h in range(width):
             q, part = quote[:, h], share[:, h]
             slope = lines.target * (ONE - lines.cost) // ONE - part
@@ -97,6 +102,7 @@ def _block(
             wanted = (np.where(can, need, 0) * 100 + q - 1) // np.maximum(q, 1)
             quantity = np.where(can, np.minimum(most, wanted), 0)
             was_forced |= quantity > 0
+            sold_now |= quantity > 0
             worth = q * quantity // 100
             proceeds = worth * (ONE - lines.cost) // ONE
             left[:, h] -= quantity
@@ -106,6 +112,7 @@ def _block(
             over = np.maximum(proceeds - debt, 0)
             own, counted = own + over, counted + over
             debt = debt - (proceeds - over)
+        events[t, ACCOUNTS_SOLD] += int(sold_now.sum())
     totals[CALLED] += int(was_called.sum())
     totals[FORCED] += int(was_forced.sum())
     assets = own + (path.price[-1][symbol] * left // 100).sum(axis=1)
