@@ -58,3 +58,13 @@ def add_night_verbs(verbs: Any, verb: Add, group: Add, lake: Add) -> None:
     _run_id(parser)
     lake(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+
+    text = "the night's key figures, each with its formula, n, source, or why it does not apply"
+    example = "gearline night kpis --lake out/demo --out out/kpis"
+    parser = verb(under, "kpis", _COMMANDS + "kpis", text, example)
+    _run_id(parser)
+    lake(parser)
+    add = parser.add_argument
+    add("--pool", metavar="AMT", help="the reserve pool held, in the lake's currency")
+    add("--stress", type=Path, metavar="FILE", help="a document of `gearline stress LAKE --json`")
+    add("--out", type=Path, help="folder for the page and the document")

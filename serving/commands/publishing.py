@@ -1,4 +1,4 @@
-"""``publish``, ``rollback``, ``night monitors`` and ``night report``."""
+"""``publish``, ``rollback``, ``night monitors``, ``night report`` and ``night kpis``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import orjson
+
 from data_contracts.errors import InputError
+from data_contracts.units import parse_decimal
 from serving.commands.places import Answer, Stages, existing_ledger
 from serving.ledger import LedgerReader, LedgerUnavailableError
+from serving.nightly.kpis.figures import Pool
+from serving.nightly.kpis.page import kpi
 from serving.nightly.monitors import monitor_run
-from serving.nightly.morning_report import write_morning_report
+from serving.nightly.morning_report import write_kpis, write_morning_report
 from serving.nightly.publishing.flow import Publication, publish_run, rollback
 from serving.nightly.publishing.history import find_run, history
 
@@ -133,3 +138,38 @@ def run_report(arguments: argparse.Namespace, stages: Stages) -> Answer:
         f" open {report['page']}"
     )
     return DONE, report, text
+
+
+def _pool(arguments: argparse.Namespace) -> Pool:
+    """The pool held, and the expected shortfall of a document of ``gearline stress --json``."""
+    held = None if arguments.pool is None else parse_decimal(arguments.pool, 2, "--pool")
+    if arguments.stress is None:
+        return Pool(held, None)
+    try:
+        found = orjson.loads(arguments.stress.read_bytes())
+        amount = found["pool"]["expected_shortfall_999_amt"]
+        return Pool(held, parse_decimal(amount, 2, "expected_shortfall_999_amt"))
+    except OSError as error:
+        raise InputError(f"{arguments.stress} cannot be read: {error.strerror}") from None
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise InputError(
+            f"{arguments.stress} is no document of `gearline stress LAKE --json`"
+        ) from None
+
+
+def run_kpis(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``night kpis``."""
+    pool = _pool(arguments)
+    where = existing_ledger(arguments.lake, arguments.ledger)
+    with _refusing(), LedgerReader(where) as reader:
+        run = find_run(reader, arguments.run_id)
+        document = write_kpis(arguments.lake, reader, run, history(reader), pool, arguments.out)
+    lines = [f"run {document['run_id']}, {document['as_of']}"]
+    for k in document["kpis"]:
+        value = "not applicable" if k["value"] is None else kpi(k)
+        lines.append(
+            f"  {k['kpi']:<30}{value:>16}  n {k['n']:,}  {k['formula']}  {k['why_null']}".rstrip()
+        )
+    if document["page"] is not None:
+        lines.append(f"open {document['page']}")
+    return DONE, document, "\n".join(lines)

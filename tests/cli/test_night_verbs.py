@@ -17,6 +17,9 @@ def test_a_night_is_published_reported_reconciled_and_rolled_back(tmp_path, cli,
         assert undocumented("publish", made.document) == []
     report = cli("night", "report", "--lake", lake, "--out", tmp_path / "out", "--json")
     assert undocumented("night report", report.document) == []
+    figures = cli("night", "kpis", "--lake", lake, "--out", tmp_path / "kpis", "--json")
+    assert undocumented("night kpis", figures.document) == []
+    assert figures.document["kpis"] == report.document["kpis"]
     watched = cli("night", "monitors", "--lake", lake, "--json")
     assert undocumented("night monitors", watched.document) == []
     (tmp_path / "counter.csv").write_text("client_id,max_debt_amt\nc00,1.00\n", "utf-8")

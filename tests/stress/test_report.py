@@ -3,13 +3,15 @@
 import argparse
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 
+from models.margin.security import LEAST_MARGIN
 from training.bench.stress import LINES, made_book
 from training.report.texts import same
-from training.stress.margins import KINDS, LEAST_MARGIN, counted_by, margins_along
+from training.stress.margins import KINDS, counted_by, margins_along
 from training.stress.page import bars_by_group, render, write_stress
 from training.stress.report import Desk, paths_report
 from training.stress.scenario import SCENARIOS, price_path
@@ -23,8 +25,9 @@ ROUNDING = 1e-12
 def desk():
     book, names = made_book(ACCOUNTS, NAMES, 7)
     rng = np.random.default_rng(7)
+    no_panel: Any = None  # a replay alone reads it
     return Desk(
-        book, names, np.full(NAMES, 2e6), 0.02, LINES, None, 0, rng.uniform(0.2, 0.5, NAMES),
+        book, names, np.full(NAMES, 2e6), 0.02, LINES, no_panel, 0, rng.uniform(0.2, 0.5, NAMES),
         names.volatility, 100_000,
     )  # fmt: skip
 

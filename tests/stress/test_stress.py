@@ -1,6 +1,7 @@
 """The compiled engine against NumPy; zero shock is production; laws of the desk."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -225,13 +226,14 @@ def test_the_pack_none_decides_on_nobody_and_says_why(cli, tmp_path):
     policy = load_pack(STRESS_ONLY).on(EFFECTIVE)
     cases = [make_case(f"c{k}") for k in range(3)]
     frame = make_frame(BUNDLE, [c.client_id for c in cases], [TYPICAL] * 3)
+    nothing: Any = None  # refused before anything is looked at
     said = "onboarding is refused: policy pack 'none' states no law to lend under"
     with pytest.raises(InputError, match=said):
         decide_columns(cases, frame, BUNDLE, policy, MARKETS["us"])
     with pytest.raises(InputError, match=said):
         decide(cases[0], make_frame(BUNDLE, ["c0"], [TYPICAL]), BUNDLE, policy, MARKETS["us"])
     with pytest.raises(InputError, match=said):
-        decide_prepared(None, None, None, policy, None)
+        decide_prepared(nothing, nothing, nothing, policy, nothing)
     for verb in ("reprice", "stress"):
         ran = cli(verb, tmp_path, "--policy", "none")
         assert ran.code == gearline.REFUSED

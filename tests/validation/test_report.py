@@ -82,6 +82,9 @@ def test_every_table_is_filled_or_says_why_not(clean):
             assert section["absent"]["zh"]
         for table in section["tables"]:
             assert table["rows"], (section["key"], table["key"])
+            for k, column in enumerate(table["columns"]):
+                filled = [row[k] for row in table["rows"] if row[k] is not None]
+                assert filled, (section["key"], table["key"], column)
 
 
 def test_every_number_names_a_function_that_exists_and_the_hash_of_its_inputs(clean):

@@ -1,4 +1,4 @@
-"""The morning report: ``build`` makes the document, ``figures`` its key figures, ``page`` a page."""
+"""The morning report: ``build`` makes the document, ``page`` a page; key figures are ``nightly.kpis``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import orjson
 
 from data_contracts.lake import write_atomically
 from serving.ledger import LedgerReader
+from serving.nightly.kpis.figures import Pool, kpis
+from serving.nightly.kpis.page import render_kpis
 from serving.nightly.morning_report.build import build_report
 from serving.nightly.morning_report.page import render_page
 from serving.nightly.publishing.flow import judge_run
@@ -17,6 +19,8 @@ from serving.overrides import in_force
 
 REPORT_FILE: Final = "report.json"
 PAGE_FILE: Final = "report.html"
+KPIS_FILE: Final = "kpis.json"
+KPIS_PAGE: Final = "kpis.html"
 
 
 def write_morning_report(
@@ -36,4 +40,28 @@ def write_morning_report(
     return {**document, "page": str(out / PAGE_FILE)}
 
 
-__all__ = ["PAGE_FILE", "REPORT_FILE", "write_morning_report"]
+def write_kpis(
+    root: Path, reader: LedgerReader, run: Run, published: History, pool: Pool, out: Path | None
+) -> dict[str, Any]:
+    """The key figures of a night; with ``out`` also as ``kpis.json`` and ``kpis.html``."""
+    found, _ = judge_run(root, reader, run, published)
+    now, before = found.now, found.before
+    overrides = len(in_force(reader, run.effective_on))
+    document = {
+        "run_id": run.run_id,
+        "as_of": now.as_of.isoformat(),
+        "against": None if before is None else before.run_id,
+        "against_as_of": None if before is None else before.as_of.isoformat(),
+        "currency": now.policy.currency,
+        "kpis": kpis(root, before, now, overrides, pool),
+    }
+    if out is None:
+        return {**document, "page": None}
+    out.mkdir(parents=True, exist_ok=True)
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    write_atomically(out / KPIS_FILE, orjson.dumps(document, option=options))
+    write_atomically(out / KPIS_PAGE, render_kpis(document).encode())
+    return {**document, "page": str(out / KPIS_PAGE)}
+
+
+__all__ = ["PAGE_FILE", "REPORT_FILE", "write_kpis", "write_morning_report"]

@@ -17,7 +17,7 @@ from models.margin.cap import CAP_TERMS
 from models.scorer.change import change_attributions
 from serving.nightly.gate.night import Night
 from serving.nightly.gate.study import Study, places
-from serving.nightly.morning_report.figures import kpis
+from serving.nightly.kpis.figures import kpis
 from serving.nightly.publishing.history import Run
 from serving.nightly.segments import TIER_NAMES, read_decisions, read_inputs
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from models.reasons.terms import CAP_TERM_TEXTS
 from serving.console.texts import WORDS
+from serving.nightly.kpis.page import WHY_ZH, kpi
 
 TEMPLATE: Final = "morning.html.j2"
 VERDICTS: Final = {
@@ -47,14 +48,6 @@ def shown(value: str, rule: str) -> str:
         percent = float(value) * 100
         return f"{percent:.3f} %" if 0 < percent < 0.1 else f"{percent:.1f} %"
     return f"{int(value):,}"
-
-
-def kpi(figure: Mapping[str, Any]) -> str:
-    """A key figure with its unit."""
-    value = float(figure["value"])
-    if figure["unit"] == "ratio":
-        return f"{value:.2%}"
-    return f"{value:.2f} ×" if figure["unit"] == "x" else f"{value:,.1f} bps"
 
 
 def reason_words(code: str) -> tuple[str, str]:
@@ -116,6 +109,7 @@ def render_page(report: Mapping[str, Any]) -> str:
         amount=amount,
         shown=shown,
         kpi=kpi,
+        why_zh=WHY_ZH,
         style=Markup(_asset("style.css")),
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
