@@ -82,7 +82,7 @@ def lake(tmp_path):
 
 def test_events_are_counted_by_account_over_the_days_since_the_published_night(lake):
     week = Span(DAY - dt.timedelta(days=7), DAY)
-    assert events(lake, week)["call"] == (2, 30.0)
+    assert (events(lake, week) or {})["call"] == (2, 30.0)
     assert events(lake, Span(None, DAY)) == {
         "cure": (1, 10.0), "forced_sale": (1, 940.0), "shortfall": (1, 7.5), "default": (1, 50.0),
     }  # fmt: skip
@@ -92,7 +92,8 @@ def test_events_are_counted_by_account_over_the_days_since_the_published_night(l
 
 def test_a_forced_sale_loses_the_last_close_before_it_less_what_it_got(lake):
     loss, fills, why = liquidation_loss(lake, Span(None, DAY))
-    assert (loss, fills, why) == (pytest.approx(600.0), 1, "")
+    assert loss == pytest.approx(600.0)
+    assert (fills, why) == (1, "")
     loss, fills, why = liquidation_loss(lake, Span(DAY, DAY + dt.timedelta(days=3)))
     assert (loss, fills) == (None, 0)
     assert why in WHY_ZH

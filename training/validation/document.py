@@ -109,14 +109,19 @@ class Table:
     tolerance: float = RECOMPUTED
 
     def as_dict(self) -> dict[str, Any]:
-        """The table as the document holds it."""
+        """The table as the document holds it; a column that no row fills is named as absent."""
+        rows = [plain(list(row)) for row in self.rows]
+        kept = [k for k in range(len(self.columns)) if any(row[k] is not None for row in rows)]
+        gone = [c for k, c in enumerate(self.columns) if k not in kept]
         return {
             "key": self.key,
             "caption": plain(self.caption),
             "columns": [
-                {"key": c.key, "text": plain(c.text), "unit": c.unit} for c in self.columns
+                {"key": c.key, "text": plain(c.text), "unit": c.unit}
+                for c in (self.columns[k] for k in kept)
             ],
-            "rows": [plain(list(row)) for row in self.rows],
+            "absent_columns": [plain(c.text) for c in gone],
+            "rows": [[row[k] for k in kept] for row in rows],
             "function": self.function,
             "inputs_sha256": self.inputs_sha256,
             "tolerance": self.tolerance,

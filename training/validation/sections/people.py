@@ -108,14 +108,6 @@ def fairness(m: Material) -> Section:
             f"no two groups have {LEAST_GROUP} cases each", f"没有两个群体各达 {LEAST_GROUP} 例"
         )
         return section
-    priced = any(r[-1] is not None for r in found)
-    if not priced:
-        section.points.append(
-            Text(
-                "Mean rate by group: not applicable, no price is known for these cases.",
-                "各群体平均利率：不适用，这些样本没有已知价格。",
-            )
-        )
     q, holm = false_discovery([r[5] for r in found]), family_wise([r[5] for r in found])
     section.tables.append(
         table(
@@ -136,9 +128,9 @@ def fairness(m: Material) -> Section:
                 column("auc", "AUC", "AUC"),
                 column("ratio", "Events / expected", "实际/预期"),
                 column("even", "its p", "其 p", "p"),
-                *([column("rate", "mean rate", "平均利率", "bps")] if priced else []),
+                column("rate", "mean rate", "平均利率", "bps"),
             ],
-            [[*r[:6], q[k], holm[k], *(r[6:] if priced else r[6:-1])] for k, r in enumerate(found)],
+            [[*r[:6], q[k], holm[k], *r[6:]] for k, r in enumerate(found)],
             cal.observed_to_expected,
             h,
         )
