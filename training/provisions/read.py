@@ -51,12 +51,12 @@ def nights_of(lake: Path) -> list[DecidedNight]:
     found = []
     for folder in sorted(p for p in (lake / "runs").glob("*") if p.is_dir()):
         files = sorted(folder.glob("bucket=*/decisions.parquet"))
-        if not files or len(files) > buckets:
+        if len(files) != buckets:
             continue
         table = pa.concat_tables(
             [pq.read_table(f, columns=_COLUMNS, partitioning=None) for f in files]
         ).combine_chunks()
-        if table.num_rows == 0 or len(files) < len(_buckets_with_clients(lake, buckets)):
+        if table.num_rows == 0:
             continue
         digest = hashlib.sha256(b"".join(table["decision_sha256"].to_pylist())).hexdigest()
         days = table["as_of"][0].as_py(), table["effective_on"][0].as_py()
@@ -64,10 +64,6 @@ def nights_of(lake: Path) -> list[DecidedNight]:
     if not found:
         raise InputError(f"{lake} holds no finished night; decide on one with `gearline reprice`")
     return sorted(found, key=lambda n: (n.as_of, n.run_id))
-
-
-def _buckets_with_clients(lake: Path, buckets: int) -> list[int]:
-    return [k for k in range(buckets) if (lake / "accounts" / f"bucket={k:03d}").is_dir()]
 
 
 def night_on(
