@@ -38,7 +38,6 @@ from serving.nightly.store import Store
 
 T = TypeVar("T")
 FIRST_FOLDER: Final = "first"
-MARKET_FOLDER: Final = "market"
 
 
 @dataclass(frozen=True)
