@@ -128,7 +128,7 @@ def make_paths(names: int, paths: int = 64, sessions: int = 20, seed: int = 8) -
     stress = np.where(np.arange(paths) % 8 == 0, weight, 0.0)
 
     def mean_one(values: Any) -> IntArray:
-        return np.rint(values / values.mean() * RATIO_ONE).astype(np.int64)
+        return _array(np.rint(values / values.mean() * RATIO_ONE))
 
     return ScenarioPaths(
         moves=micro,

@@ -216,6 +216,7 @@ def test_the_limit_in_integers_lies_where_the_simulated_chance_in_floats_passes_
     policy = under(make_policy("us", dt.date(2021, 12, 28)), call_deadline_sessions=1)
     firm = FirmTerms(10**15, 10**14, 500_000)
     market = MarketHistory(sample).snapshot(t, policy, firm, 300)
+    assert market.paths is not None
     drawn = ScenarioSource(sample).at(t, paths=market.paths.paths, seed=SEED)
     rng = np.random.default_rng(4)
     n = 40
