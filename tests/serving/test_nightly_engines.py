@@ -235,6 +235,7 @@ def test_a_last_night_whose_snapshot_has_no_margins_starts_the_layer_anew(unbrok
     path = lake / "runs" / run_id / "market" / "market.json"
     market = MarketSnapshot.read(path.parent)
     margins = last_margins(Store(lake), last, ("NOBODY", *market.symbols))
+    assert margins is not None
     assert np.isnan(margins[0])
     assert np.array_equal(margins[1:] * RATIO_ONE, market.damped_margin)
     assert last_margins(Store(lake), None, market.symbols) is None
