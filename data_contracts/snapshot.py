@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import io
+import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -21,12 +23,70 @@ from data_contracts.errors import InputError
 from data_contracts.lake import write_atomically
 from data_contracts.units import NULL, BoolArray, IntArray
 
-SNAPSHOT_FORMAT: Final = 2
+SNAPSHOT_FORMAT: Final = 3
 _INTEGER_COLUMNS: Final = (
     "price", "price_limit", "haircut", "security_margin", "gap_loss", "expected_sale_shares",
-    "financing_ratio",
+    "financing_ratio", "damped_margin",
 )  # fmt: skip
+PATHS_FILE: Final = "paths.npz"
 _FLAG_COLUMNS: Final = ("margin_eligible", "collateral_eligible", "special_treatment", "suspended")
+
+
+SUSPENDED: Final = int(np.iinfo(np.int32).min)
+"""Stands in ``ScenarioPaths.moves`` for a day on which a name did not trade."""
+_PATH_ARRAYS: Final = ("moves", "limit", "days", "weight", "stress_weight")
+
+
+@dataclass(frozen=True)
+class ScenarioPaths:
+    """The night's common scenario set: joint paths that every client's book is followed along.
+
+    Attributes
+    ----------
+    moves : int32 in 1e-6, shape (N, D): each name's rescaled move on each day of the window,
+        ``SUSPENDED`` where it did not trade
+    limit : int64 in 1e-6, shape (N,): most that a name moves in a session
+    days : int32, shape (P, H): which day of the window each session of each path takes
+    weight, stress_weight : int64 in 1e-6, shape (P,): likelihood ratio of each path, and its weight
+        among the paths of the worst markets; both 1 in the mean
+    """
+
+    moves: npt.NDArray[np.int32]
+    limit: IntArray
+    days: npt.NDArray[np.int32]
+    weight: IntArray
+    stress_weight: IntArray
+
+    def __post_init__(self) -> None:
+        if self.moves.ndim != 2 or self.days.ndim != 2 or 0 in self.days.shape:
+            raise InputError("a scenario set has moves of names by days, and days of paths")
+        n, window = self.moves.shape
+        paths = len(self.days)
+        if self.limit.shape != (n,):
+            raise InputError(f"the scenario set has {n} names but limits of {self.limit.shape}")
+        if self.weight.shape != (paths,) or self.stress_weight.shape != (paths,):
+            raise InputError(f"the scenario set has not one weight for each of {paths} paths")
+        if int(self.days.min()) < 0 or int(self.days.max()) >= window:
+            raise InputError(f"the scenario set takes days outside its window of {window}")
+        if min(int(self.weight.min()), int(self.stress_weight.min())) < 0:
+            raise InputError("a path of the scenario set has a negative weight")
+
+    @property
+    def paths(self) -> int:
+        """Number of paths."""
+        return len(self.days)
+
+    @property
+    def sessions(self) -> int:
+        """Length of a path."""
+        return int(self.days.shape[1])
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of every array."""
+        shape = f"{self.moves.shape} {self.days.shape}".encode()
+        parts = [np.ascontiguousarray(getattr(self, n)).tobytes() for n in _PATH_ARRAYS]
+        return sha256_hex(b"".join(hashlib.sha256(p).digest() for p in (shape, *parts)))
 
 
 @dataclass(frozen=True)
@@ -49,6 +109,9 @@ class MarketSnapshot:
     tier_shift_bps : seven integers, never falling from tier 1 to 7, found in the night's first pass
     financing_ratio : int64 in 1e-6, margin debt of all lenders in a name over its tradable value,
         ``NULL`` if unknown; left out, it is unknown for every name
+    damped_margin : int64 in 1e-6, what a call, its deadline and the sale may cost, which the next
+        night's anti-procyclical layer goes on from; ``NULL`` if unknown, as is what is left out
+    paths : the night's scenario set; None where the policy asks for none
     """
 
     session: dt.date
@@ -73,11 +136,16 @@ class MarketSnapshot:
     utilisation: int
     tier_shift_bps: tuple[int, ...]
     financing_ratio: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    damped_margin: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    paths: ScenarioPaths | None = None
 
     def __post_init__(self) -> None:
         n = len(self.symbols)
-        if n and self.financing_ratio.shape == (0,):
-            object.__setattr__(self, "financing_ratio", np.full(n, NULL, dtype=np.int64))
+        for name in ("financing_ratio", "damped_margin"):
+            if n and getattr(self, name).shape == (0,):
+                object.__setattr__(self, name, np.full(n, NULL, dtype=np.int64))
+        if self.paths is not None and len(self.paths.moves) != n:
+            raise InputError(f"the scenario set has {len(self.paths.moves)} names, not {n}")
         if list(self.symbols) != sorted(set(self.symbols)):
             raise InputError("the snapshot's symbols are not ascending and unique")
         for name in (*_INTEGER_COLUMNS, *_FLAG_COLUMNS):
@@ -112,7 +180,13 @@ class MarketSnapshot:
         pq.write_table(pa.table(columns), sink, compression="zstd", compression_level=1)
         scenarios = io.BytesIO()
         np.save(scenarios, np.ascontiguousarray(self.scenarios), allow_pickle=False)
-        return {"securities.parquet": sink.getvalue(), "scenarios.npy": scenarios.getvalue()}
+        made = {"securities.parquet": sink.getvalue(), "scenarios.npy": scenarios.getvalue()}
+        if self.paths is not None:
+            kept = {n: np.ascontiguousarray(getattr(self.paths, n)) for n in _PATH_ARRAYS}
+            paths = io.BytesIO()
+            np.savez(paths, allow_pickle=False, **kept)
+            made[PATHS_FILE] = paths.getvalue()
+        return made
 
     @cached_property
     def manifest(self) -> bytes:
@@ -134,6 +208,7 @@ class MarketSnapshot:
                 "symbols_sha256": sha256_hex("\n".join(self.symbols).encode()),
                 "boards_sha256": sha256_hex("\n".join(self.board).encode()),
                 "content_sha256": content,
+                "paths_sha256": None if self.paths is None else self.paths.sha256,
                 "funding_bps": self.funding_bps,
                 "net_capital_amt": str(self.net_capital_amt),
                 "headroom_amt": str(self.headroom_amt),
@@ -175,14 +250,18 @@ class MarketSnapshot:
                 )
             table = pq.read_table(folder / "securities.parquet")
             scenarios = np.load(folder / "scenarios.npy", allow_pickle=False)
-            made = _assemble(m, table, scenarios)
+            paths = None
+            if m["paths_sha256"] is not None:
+                with np.load(folder / PATHS_FILE, allow_pickle=False) as kept:
+                    paths = ScenarioPaths(**{n: kept[n] for n in _PATH_ARRAYS})
+            made = _assemble(m, table, scenarios, paths)
         except InputError:
             raise
         except KeyError as error:
             raise InputError(
                 f"{folder}: the market snapshot is damaged: {error} is missing"
             ) from None
-        except (OSError, TypeError, ValueError) as error:
+        except (OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise InputError(f"{folder}: the market snapshot is damaged: {error}") from None
         if verify and made.manifest != path.read_bytes():
             raise InputError(
@@ -192,7 +271,9 @@ class MarketSnapshot:
         return made
 
 
-def _assemble(m: Any, table: pa.Table, scenarios: npt.NDArray[np.int32]) -> MarketSnapshot:
+def _assemble(
+    m: Any, table: pa.Table, scenarios: npt.NDArray[np.int32], paths: ScenarioPaths | None
+) -> MarketSnapshot:
     columns: dict[str, IntArray] = {
         n: np.asarray(table[n].fill_null(NULL)).astype(np.int64) for n in _INTEGER_COLUMNS
     }
@@ -210,6 +291,7 @@ def _assemble(m: Any, table: pa.Table, scenarios: npt.NDArray[np.int32]) -> Mark
         gap_loss=columns["gap_loss"],
         expected_sale_shares=columns["expected_sale_shares"],
         financing_ratio=columns["financing_ratio"],
+        damped_margin=columns["damped_margin"],
         margin_eligible=flags["margin_eligible"],
         collateral_eligible=flags["collateral_eligible"],
         special_treatment=flags["special_treatment"],
@@ -220,4 +302,5 @@ def _assemble(m: Any, table: pa.Table, scenarios: npt.NDArray[np.int32]) -> Mark
         headroom_amt=int(m["headroom_amt"]),
         utilisation=m["utilisation"],
         tier_shift_bps=tuple(m["tier_shift_bps"]),
+        paths=paths,
     )

@@ -20,6 +20,7 @@ from models.decide.facts import (
 from models.decide.gates import GATES, reason
 from models.margin.cap import CAP_TERMS
 from models.margin.limits import NO_LIMIT
+from models.margin.paths import UNDEFINED
 from models.price.rate import RATE_COMPONENTS
 from models.tiers import DEFAULT_TIER
 
@@ -35,6 +36,10 @@ def _percent(ratio: int) -> str:
 
 def _tier(tier: int) -> str:
     return "D" if tier == DEFAULT_TIER else str(tier)
+
+
+def _or_null(value: int) -> int | None:
+    return None if value == NULL else value
 
 
 def _gate_reasons(d: DecisionColumns, i: int) -> list[dict[str, Any]]:
@@ -73,6 +78,11 @@ def _bound_reason(d: DecisionColumns, said: Facts, i: int) -> dict[str, Any]:
             args = {"ratio": _percent(int(said.house_ratio[i])), "reference": reference}
         case "bound_structural":
             args = {"margin": _percent(int(d.books.portfolio_margin[i]))}
+        case "bound_paths":
+            args = {
+                "chance": _percent(d.policy["structural_chance_ratio"]),
+                "margin": _percent(int(d.books.portfolio_margin[i])),
+            }
         case "bound_behavioural":
             args = {
                 "tier": _tier(int(d.tiers.tier[i])),
@@ -134,6 +144,7 @@ def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
     as_of, effective_on = market.session.isoformat(), policy.effective_on.isoformat()
     said = facts(d)
     base = bundle.head.base_attribution
+    paths, why = d.books.paths, d.books.paths.why
     limits, removed = d.cap.limits.tolist(), d.cap.removed.tolist()
     components, attributions = d.rate.components.tolist(), d.attributions.tolist()
     for i, case in enumerate(d.cases):
@@ -162,6 +173,13 @@ def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
             "candidate_tier": str(int(d.tiers.candidate[i])),
             "candidate_sessions": int(d.tiers.candidate_sessions[i]),
             "score": int(d.score[i]),
+            "structural": {
+                "margin_ratio": _or_null(int(paths.margin[i])),
+                "chance_ratio": _or_null(int(paths.chance[i])),
+                "standard_error_ratio": _or_null(int(paths.error[i])),
+                "paths": paths.paths,
+                "undefined": UNDEFINED[int(why[i])],
+            },
             "pd": {"value": int(d.pd[i]), "low": int(d.pd_low[i]), "high": int(d.pd_high[i])},
             "lgd_ratio": int(d.lgd[i]),
             "ead_amt": _amt(int(d.ead_amt[i])),

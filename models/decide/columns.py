@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +17,11 @@ from models.bundle import Bundle
 from models.calibration import tier_of_pd
 from models.decide.cases import CaseColumns, case_columns
 from models.decide.gates import APPROVE, DECLINE, REFER, GateColumns, gates
+from models.margin.book import BookColumns
 from models.margin.cap import CapColumns, cap_waterfall
 from models.margin.exact import over, part
 from models.margin.limits import NO_LIMIT, BookLimits, book_limits, tail_loss
+from models.margin.paths import PathRisk, path_risk
 from models.policy import Policy, refuse_without_law
 from models.price.rate import (
     RateColumns,
@@ -114,6 +116,23 @@ def check_inputs(
         )
 
 
+@dataclass(frozen=True)
+class Losses:
+    """The structural part of decisions, found before: joint tail losses and what books survive.
+
+    Attributes
+    ----------
+    own, pooled : int64, minor units; ``own`` has one a client, ``pooled`` one a row with a related
+        group, in order
+    own_paths, pooled_paths : the same books on the night's scenario set
+    """
+
+    own: IntArray
+    pooled: IntArray | None
+    own_paths: PathRisk
+    pooled_paths: PathRisk | None
+
+
 def _tier_share(tier: IntArray, policy: Policy) -> IntArray:
     share = np.array([*policy.vector("tier_cap_ratio"), 0], dtype=np.int64)
     return share[tier - 1]
@@ -125,7 +144,7 @@ def _group_terms(
     tier: IntArray,
     policy: Policy,
     market: MarketSnapshot,
-    loss: IntArray | None,
+    losses: Losses | None,
 ) -> IntArray:
     """Each client's part of what its related group supports together, ``NO_LIMIT`` without a group.
 
@@ -137,7 +156,13 @@ def _group_terms(
         return out
     rows, pool, others = c.groups.rows, c.groups.pool, c.groups.others
     limits = book_limits(
-        pool, market, policy, loss=loss, buying=c.symbol[rows], day_trader=c.day_trader[rows]
+        pool,
+        market,
+        policy,
+        loss=None if losses is None else losses.pooled,
+        paths=None if losses is None else losses.pooled_paths,
+        buying=c.symbol[rows],
+        day_trader=c.day_trader[rows],
     )
     invested = others.per_book(others.holding_value, others.holding_book)
     others_equity = np.maximum(invested + others.cash - others.owed, 0)
@@ -161,22 +186,54 @@ def firm_limit(debt: IntArray, market: MarketSnapshot, policy: Policy) -> IntArr
     return np.minimum(min(max(single, 0), NO_LIMIT), debt + headroom)
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Joint tail losses found before the decision: the structural part, minor units.
-
-    ``own`` has one a client, ``pooled`` one a row with a related group, in order.
-    """
-
-    own: IntArray
-    pooled: IntArray | None
-
-
 def structural_losses(c: CaseColumns, market: MarketSnapshot, policy: Policy) -> Losses:
-    """The structural part of many clients: what their books lose together in the tail."""
+    """The structural part of many clients: their books' tail losses, and what they survive."""
+    return losses_of(c.book, None if c.groups is None else c.groups.pool, market, policy)
+
+
+def losses_of(
+    own: BookColumns, pool: BookColumns | None, market: MarketSnapshot, policy: Policy
+) -> Losses:
+    """The same from the clients' books, and those of their related groups."""
     tail = policy["tail_ratio"]
-    pool = None if c.groups is None else tail_loss(c.groups.pool, market, tail)
-    return Losses(tail_loss(c.book, market, tail), pool)
+    return Losses(
+        tail_loss(own, market, tail),
+        None if pool is None else tail_loss(pool, market, tail),
+        path_risk(own, market, policy),
+        None if pool is None else path_risk(pool, market, policy),
+    )
+
+
+def losses_to_arrays(losses: Losses) -> dict[str, IntArray]:
+    """The structural part as named arrays, to put away; ``losses_from_arrays`` reads them."""
+    none = np.zeros((0, 0), dtype=np.int64)
+
+    def table(loss: IntArray | None, risk: PathRisk | None) -> IntArray:
+        if loss is None or risk is None:
+            return none
+        return np.stack([loss, risk.margin, risk.chance, risk.error])
+
+    return {
+        "structural_own": table(losses.own, losses.own_paths),
+        "structural_pooled": table(losses.pooled, losses.pooled_paths),
+        "structural_paths": np.array(losses.own_paths.paths, dtype=np.int64),
+    }
+
+
+def losses_from_arrays(arrays: Mapping[str, IntArray]) -> Losses:
+    """The structural part as it was put away."""
+    paths = int(arrays["structural_paths"])
+    loss, *risk = arrays["structural_own"]
+    pooled: tuple[IntArray, PathRisk] | None = None
+    if arrays["structural_pooled"].size:
+        pooled_loss, *pooled_risk = arrays["structural_pooled"]
+        pooled = pooled_loss, PathRisk.of(pooled_risk, paths)
+    return Losses(
+        loss,
+        None if pooled is None else pooled[0],
+        PathRisk.of(risk, paths),
+        None if pooled is None else pooled[1],
+    )
 
 
 def decide_columns(
@@ -222,6 +279,7 @@ def decide_prepared(
         market,
         policy,
         loss=None if losses is None else losses.own,
+        paths=None if losses is None else losses.own_paths,
         buying=c.symbol,
         day_trader=c.day_trader,
     )
@@ -247,12 +305,11 @@ def decide_prepared(
     )
 
     firm = np.where(gate.outcome == DECLINE, 0, firm_limit(c.book.debt, market, policy))
-    pooled_loss = None if losses is None else losses.pooled
     cap = cap_waterfall(
         statutory=books.statutory,
         line=books.line,
         concentration=books.concentration,
-        group=_group_terms(c, books, tiers.tier, policy, market, pooled_loss),
+        group=_group_terms(c, books, tiers.tier, policy, market, losses),
         firm=firm,
         structural=books.structural,
         behavioural=part(books.structural, _tier_share(tiers.tier, policy)),

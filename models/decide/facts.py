@@ -26,9 +26,12 @@ LINE_NAMES: Final = ("observe", "warn", "call", "force")
 BOUND_CODES: Final = (
     "bound_statutory", "bound_line", "bound_concentration", "bound_group", "bound_firm",
     "bound_structural", "bound_behavioural", "bound_step", "bound_override", "bound_house_ratio",
+    "bound_paths",
 )  # fmt: skip
-"""One a term of the cap, in order, and the house margin ratio where ``structural`` is that."""
+"""One a term of the cap, in order, and what else ``structural`` may be: the house margin ratio, the
+chance of a forced sale on the night's paths."""
 HOUSE: Final = len(CAP_TERMS)
+PATHS: Final = HOUSE + 1
 NOT_SAID: Final = -1
 _STATUTORY: Final = {"reg_t": "initial_margin_ratio", "cn": "financing_margin_ratio"}
 _CONSTANT, _FLOOR = "house_margin_ratio_constant_ratio", "house_margin_ratio_floor_ratio"
@@ -106,8 +109,9 @@ def facts(d: DecisionColumns) -> Facts:
     house_ratio = np.zeros(len(d), dtype=np.int64)
     if policy.kind == "cn":
         house_ratio += china.house_margin_ratios(d.market, policy, c.symbol)
-    house = (d.cap.binding == CAP_TERMS.index("structural")) & (d.books.house <= d.books.structural)
-    bound = np.where(house, HOUSE, d.cap.binding)
+    structural = d.cap.binding == CAP_TERMS.index("structural")
+    bound = np.where(structural & d.books.by_paths, PATHS, d.cap.binding)
+    bound = np.where(structural & (d.books.house <= d.books.structural), HOUSE, bound)
     # a client who is declined is told the gate, not the limit of zero that follows from it
     silent = (d.outcome == DECLINE) & (d.cap.binding == CAP_TERMS.index("firm"))
     share = np.array([*policy.vector("tier_cap_ratio"), 0], dtype=np.int64)

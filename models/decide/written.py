@@ -16,17 +16,27 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from data_contracts.decision import DECISION_ENGINE_VERSION, OUTCOMES
-from data_contracts.units import NULL, BoolArray, IntArray
+from data_contracts.units import NULL, BoolArray, IntArray, format_decimal
 from models.decide import kernel
 from models.decide.cases import REQUEST_KINDS
 from models.decide.columns import DecisionColumns
-from models.decide.facts import BOUND_CODES, HOUSE, LINE_NAMES, PRINCIPAL_REASONS, Facts, facts
+from models.decide.facts import (
+    BOUND_CODES,
+    HOUSE,
+    LINE_NAMES,
+    PATHS,
+    PRINCIPAL_REASONS,
+    Facts,
+    facts,
+)
 from models.decide.form import Form
 from models.decide.gates import GATES
 from models.margin.cap import CAP_TERMS
 from models.margin.limits import NO_LIMIT
+from models.margin.paths import UNDEFINED
 from models.price.rate import RATE_COMPONENTS
 from models.tiers import DEFAULT_TIER
 
@@ -123,6 +133,10 @@ def _reasons(f: Form, d: DecisionColumns, said: Facts) -> None:
             f.percent(said.tier_share)
             f.literal(',"tier":')
             f.choice(d.tiers.tier - 1, TIER_TEXTS)
+        elif k == PATHS:
+            chance = format_decimal(policy["structural_chance_ratio"] // 1000, 1)
+            f.literal(f'"chance":"{chance}","margin":')
+            f.percent(d.books.portfolio_margin)
         elif k == HOUSE:
             f.literal('"ratio":')
             f.percent(said.house_ratio)
@@ -242,7 +256,16 @@ def _form(d: DecisionColumns) -> Form:
     f.integer(d.score)
     f.literal(',"soft_cap_amt":')
     f.amount(d.cap.soft)
-    f.literal(',"supersedes":')
+    paths = d.books.paths
+    f.literal(',"structural":{"chance_ratio":')
+    f.integer(paths.chance)
+    f.literal(',"margin_ratio":')
+    f.integer(paths.margin)
+    f.literal(f',"paths":{paths.paths},"standard_error_ratio":')
+    f.integer(paths.error)
+    f.literal(',"undefined":')
+    f.raw_choice(paths.why, [orjson.dumps(w) for w in UNDEFINED])
+    f.literal('},"supersedes":')
     f.text(c.supersedes)
     f.literal(',"tier":')
     f.choice(d.tiers.tier - 1, TIER_TEXTS)

@@ -17,6 +17,7 @@ from data_contracts.units import MAX_AMT, NULL, RATIO_ONE, BoolArray, IntArray
 from models.law import china, eligible, united_states
 from models.margin.book import BookColumns
 from models.margin.exact import over, part_up, up
+from models.margin.paths import PathRisk, path_risk
 from models.policy import Policy
 
 
@@ -34,6 +35,8 @@ class BookLimits:
     statutory, line, concentration, structural : most debt, minor units, never negative nor above
         the largest amount of a client; ``NO_LIMIT`` where the rule does not apply
     house : the house margin ratio's part of ``structural``, ``NO_LIMIT`` without such a rule
+    paths : what the book survives on the night's scenario set; ``portfolio_margin`` is never less
+    by_paths : bool, whether that alone is why ``portfolio_margin`` is as high as it is
     """
 
     assets: IntArray
@@ -48,6 +51,8 @@ class BookLimits:
     concentration: IntArray
     structural: IntArray
     house: IntArray
+    paths: PathRisk
+    by_paths: BoolArray
 
 
 def _weighted(
@@ -123,6 +128,7 @@ def book_limits(
     policy: Policy,
     *,
     loss: IntArray | None = None,
+    paths: PathRisk | None = None,
     buying: IntArray | None = None,
     day_trader: BoolArray | None = None,
 ) -> BookLimits:
@@ -132,6 +138,8 @@ def book_limits(
     ----------
     loss : int64, shape (N,), joint tail loss of each book in minor units where it is known already;
         else it is found here (``tail_loss``)
+    paths : what each book survives on the scenario set where it is known already; else it is found
+        here (``path_risk``)
     buying : int64, shape (N,), position in the snapshot of the name that new borrowing will buy,
         -1 for a name the snapshot does not know, ``NULL`` where that is open
     day_trader : bool, shape (N,), pattern day traders; none where left out
@@ -157,7 +165,12 @@ def book_limits(
     )
     if loss is None:
         loss = tail_loss(books, market, policy["tail_ratio"])
-    margin = structural_margin(loss, invested, singles, policy)
+    if paths is None:
+        paths = path_risk(books, market, policy)
+    joint = structural_margin(loss, invested, singles, policy)
+    # ``NULL`` is the smallest integer: a book without a path limit keeps what it had
+    by_paths = paths.margin > joint
+    margin = np.where(by_paths, paths.margin, joint)
 
     # opening line: one gap must not take the account below the call line
     call = policy["call_line_ratio"] * RATIO_ONE
@@ -195,6 +208,8 @@ def book_limits(
         concentration,
         np.minimum(np.minimum(structural, house), MAX_AMT),
         house,
+        paths,
+        by_paths,
     )
 
 

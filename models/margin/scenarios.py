@@ -159,7 +159,7 @@ def draw_days(
     return days.astype(np.int32), weight
 
 
-def _stress_weight(market: FloatArray, drawn: Int32Array, weight: FloatArray) -> FloatArray:
+def stress_weight_of(market: FloatArray, drawn: Int32Array, weight: FloatArray) -> FloatArray:
     """Weights of the paths on which the market falls furthest, scaled to mean 1.
 
     The worst ``STRESSED_SHARE`` of all paths by weight, at least ``STRESS_PATHS``.
@@ -318,5 +318,5 @@ class ScenarioSource:
         row = np.full(len(self.panel.symbols), -1, dtype=np.int64)
         row[alive] = np.arange(len(alive))
         return ScenarioSet(
-            value, leave, weight, _stress_weight(self.market[days], drawn, weight), alive, row
+            value, leave, weight, stress_weight_of(self.market[days], drawn, weight), alive, row
         )

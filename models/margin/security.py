@@ -18,11 +18,12 @@ from typing import Final
 import numpy as np
 
 from data_contracts.errors import InputError
-from data_contracts.snapshot import MarketSnapshot
+from data_contracts.snapshot import MarketSnapshot, ScenarioPaths
 from data_contracts.units import NULL, RATIO_ONE, FloatArray, IntArray
 from features.panel import PricePanel
 from models.margin.liquidity import impact_cost, sessions_to_sell
 from models.margin.locks import lock_loss, lock_sessions, locked_down
+from models.margin.paths import LEAST_SESSIONS
 from models.margin.procyclical import damped
 from models.margin.tails import expected_shortfall, pooled, rescaled
 from models.margin.volatility import FAST_DECAY, SLOW_DECAY, ewma_volatility, merged_locks
@@ -95,6 +96,7 @@ class MarketHistory:
         self.panel = panel
         self.boards = tuple(sorted(set(panel.board)))
         self.board = np.array([self.boards.index(b) for b in panel.board], dtype=np.int64)
+        self._drawn: tuple[tuple[int, int], ScenarioPaths] | None = None
 
     @cached_property
     def returns(self) -> FloatArray:
@@ -187,19 +189,35 @@ class MarketHistory:
             size[mine] = rank * SIZES // max(len(mine), 1)
         return self.board * SIZES + size
 
+    def paths(self, t: int, policy: Policy) -> ScenarioPaths | None:
+        """The scenario set of row t as it is published; the last one drawn is kept.
+
+        None where the policy asks for no paths, or the market has less than a year of history.
+        """
+        count = policy.get("structural_paths", 0)
+        if count < 1 or t < LEAST_SESSIONS or not bool((self.panel.close[t] > 0).any()):
+            return None
+        if self._drawn is None or self._drawn[0] != (t, count):
+            # loads compiled loops, by those who need them
+            from models.margin.published import published_paths
+
+            self._drawn = ((t, count), published_paths(self.panel, t, count))
+        return self._drawn[1]
+
     def margins(
         self,
         t: int,
         policy: Policy,
         *,
         previous: FloatArray | None = None,
+        sessions: int = 1,
         sale_shares: FloatArray | None = None,
     ) -> SecurityMargins:
         """The security margins of row t.
 
         Parameters
         ----------
-        previous : margins of the session before, NaN for a name that had none; None starts anew
+        previous : margins ``sessions`` sessions ago, NaN for a name that had none; None starts anew
         sale_shares : the firm's expected aggregate sale of each name; None if it is not known
         """
         filtered, plain = self.scenarios(t)
@@ -239,7 +257,7 @@ class MarketHistory:
         raw = np.clip(blend + gap + liquidity + listing, LEAST_MARGIN, 1.0)
         special = self.panel.special_treatment[t]
         raw = np.where(special, np.maximum(raw, 2.0 * LEAST_MARGIN), raw)
-        margin = np.clip(damped(raw, np.minimum(floor, 1.0), previous), LEAST_MARGIN, 1.0)
+        margin = np.clip(damped(raw, np.minimum(floor, 1.0), previous, sessions), LEAST_MARGIN, 1.0)
         multiple = policy["structural_multiple_ratio"] / RATIO_ONE
         opening = np.clip(margin + (multiple - 1.0) * blend, LEAST_MARGIN, 1.0)
         return SecurityMargins(
@@ -265,6 +283,7 @@ class MarketHistory:
         funding_bps: int | None,
         *,
         previous: FloatArray | None = None,
+        sessions: int = 1,
         sale_shares: FloatArray | None = None,
     ) -> MarketSnapshot:
         """The market snapshot of row t, every number quantised.
@@ -278,7 +297,9 @@ class MarketHistory:
                 f"the market is in {panel.currency}, policy pack {policy.pack!r} in"
                 f" {policy.currency}; choose the pack of the market"
             )
-        found = self.margins(t, policy, previous=previous, sale_shares=sale_shares)
+        found = self.margins(
+            t, policy, previous=previous, sessions=sessions, sale_shares=sale_shares
+        )
         locked = lock_loss(self.limit[t], found.lock_sessions)
         gap = np.clip(np.fmax(found.filtered, locked), 0.0, 0.95)
         expected = np.full(len(panel.symbols), NULL, dtype=np.int64)
@@ -317,4 +338,6 @@ class MarketHistory:
             headroom_amt=firm.headroom_amt,
             utilisation=firm.utilisation,
             tier_shift_bps=firm.tier_shift_bps,
+            damped_margin=micro(found.margin),
+            paths=self.paths(t, policy),
         )

@@ -25,9 +25,10 @@ from features.sets import feature_set
 from models.bundle import Bundle
 from models.calibration import tier_of_pd
 from models.decide import DecisionColumns
-from models.decide.columns import Losses, decide_prepared, firm_limit
+from models.decide.columns import Losses, decide_prepared, firm_limit, losses_of
 from models.margin.book import BookColumns
-from models.margin.limits import book_limits, tail_loss
+from models.margin.limits import book_limits
+from models.margin.paths import PathRisk
 from models.policy import Policy
 from models.price.rate import loss_given_default, risk_components
 from serving.nightly.columns import Before, night_columns, worst_tiers
@@ -75,7 +76,8 @@ class FirstPass:
     Attributes
     ----------
     rows : the clients that can be decided on
-    own_tier, own_loss, pooled_loss : tier by the score alone, joint tail losses in minor units
+    own_tier : tier by the score alone
+    losses : the structural part of the clients' books and of their related groups'
     risk_bps, clients : by tier from 1 to 7, sums of the risk charge and numbers of clients
     sale_shares : shares of each symbol that are expected to be sold for clients who owe: their
         holdings weighted with the chance of a default within a year
@@ -84,8 +86,7 @@ class FirstPass:
 
     rows: NightRows
     own_tier: IntArray
-    own_loss: IntArray
-    pooled_loss: IntArray
+    losses: Losses
     risk_bps: IntArray
     clients: IntArray
     sale_shares: IntArray
@@ -114,21 +115,18 @@ def first_pass(
     pd = bundle.calibration.of_score(bundle.head.score(rows.features))[0]
     tier = tier_of_pd(pd, bundle.tier_edges)
     spent("score")
-    tail = policy["tail_ratio"]
     own = own_books(rows, market)
-    loss = tail_loss(own, market, tail)
     found = related(rows)
-    none = np.zeros(0, dtype=np.int64)
-    pooled = (
-        tail_loss(group_books(rows, found, market)[0], market, tail) if len(found.rows) else none
-    )
-    gap = book_limits(own, market, policy, loss=loss).portfolio_gap
+    pool = group_books(rows, found, market)[0] if len(found.rows) else None
+    losses = losses_of(own, pool, market, policy)
+    spent("structural")
+    gap = book_limits(own, market, policy, loss=losses.own, paths=losses.own_paths).portfolio_gap
     expected, capital = risk_components(pd, loss_given_default(gap, policy), policy)
     risk, clients = np.zeros(TIERS, dtype=np.int64), np.zeros(TIERS, dtype=np.int64)
     np.add.at(risk, tier - 1, expected + capital)
     np.add.at(clients, tier - 1, 1)
     spent("limits")
-    return FirstPass(rows, tier, loss, pooled, risk, clients, _expected_sale(rows, own, pd), held)
+    return FirstPass(rows, tier, losses, risk, clients, _expected_sale(rows, own, pd), held)
 
 
 def _expected_sale(rows: NightRows, own: BookColumns, pd: IntArray) -> IntArray:
@@ -156,7 +154,8 @@ def _held(rows: NightRows, k: int, why: str, market: MarketSnapshot, policy: Pol
     hard = 0
     if rows.group[k] < 0 and not refusals(mine, market):
         book = own_books(mine, market)
-        limits = book_limits(book, market, policy)
+        # only the hard terms are read: no path is followed
+        limits = book_limits(book, market, policy, paths=PathRisk.undefined(book.n))
         firm = firm_limit(book.debt, market, policy)
         terms = (limits.statutory, limits.line, limits.concentration, firm)
         hard = max(int(np.minimum.reduce(terms)[0]), 0) // MINOR_PER_UNIT * MINOR_PER_UNIT
@@ -202,7 +201,6 @@ def score_partition(
         rows.features,
     )
     spent("cases")
-    pooled = None if groups is None else first.pooled_loss
-    made = decide_prepared(columns, frame, bundle, policy, market, Losses(first.own_loss, pooled))
+    made = decide_prepared(columns, frame, bundle, policy, market, first.losses)
     spent("decide")
     return made

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -20,12 +21,17 @@ import pyarrow.parquet as pq
 from data_contracts.case import TIERS
 from data_contracts.errors import InputError
 from data_contracts.lake import decimal_to_int
-from data_contracts.units import NULL, BoolArray, IntArray
+from data_contracts.snapshot import SNAPSHOT_FORMAT, MarketSnapshot
+from data_contracts.units import NULL, RATIO_ONE, BoolArray, FloatArray, IntArray
 from features.panel import PricePanel
 from serving.nightly.columns import Before
 from serving.nightly.segments import DECISIONS_FILE, HELD_FILE
 from serving.nightly.store import Store
 
+RUNS_FOLDER: Final = "runs"
+MARKET_FOLDER: Final = "market"
+MARGINS_SINCE_FORMAT: Final = 3
+"""Earlier snapshots do not hold the margins that the anti-procyclical layer goes on from."""
 COLUMNS: Final = (
     "client_id", "max_debt_amt", "soft_cap_amt", "rate_bps", "tier", "candidate_tier",
     "candidate_sessions", "month_change_bps", "quarter_changes",
@@ -62,6 +68,36 @@ def last_night(
         same_month=(day.year, day.month) == (as_of.year, as_of.month),
         same_quarter=quarter == now,
     )
+
+
+def last_margins(store: Store, last: LastNight | None, symbols: Sequence[str]) -> FloatArray | None:
+    """The margins that the last night's anti-procyclical layer left, NaN for a name it had not.
+
+    None without a last night, or where its snapshot is of a format that did not hold them: the
+    layer then starts anew.
+
+    Raises
+    ------
+    InputError
+        If the snapshot is missing or is no longer the one that was decided on.
+    """
+    if last is None:
+        return None
+    place = f"{RUNS_FOLDER}/{last.run_id}/{MARKET_FOLDER}"
+    manifest = store.get(f"{place}/market.json")
+    if manifest is not None:
+        try:
+            stated = int(orjson.loads(manifest)["format"])
+        except (ValueError, KeyError, TypeError):
+            stated = SNAPSHOT_FORMAT  # damaged: reading it says how
+        if stated < MARGINS_SINCE_FORMAT:
+            return None
+    with store.base_with(*(f for f, _, _ in store.listing(place))) as base:
+        market = MarketSnapshot.read(base / place)
+    at = {s: k for k, s in enumerate(market.symbols)}
+    place_of = np.array([at.get(s, -1) for s in symbols], dtype=np.int64)
+    margin = np.append(market.damped_margin, NULL)[place_of]
+    return np.where(margin == NULL, np.nan, margin / RATIO_ONE)
 
 
 def _read(store: Store, relative: str, columns: Sequence[str]) -> pa.Table:

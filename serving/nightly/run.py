@@ -18,7 +18,7 @@ from data_contracts.case import Override
 from data_contracts.decision import DECISION_ENGINE_VERSION
 from data_contracts.errors import InputError
 from data_contracts.snapshot import MarketSnapshot
-from data_contracts.units import NULL, IntArray
+from data_contracts.units import NULL, FloatArray, IntArray
 from features.asof import BookHistory
 from models.bundle import Bundle
 from models.margin.security import FirmTerms, MarketHistory
@@ -27,13 +27,19 @@ from serving.ledger import Ledger, LedgerReader, Location, exists
 from serving.nightly.crowding import with_crowding
 from serving.nightly.embedded import Embedded
 from serving.nightly.firm import date_of, effective_date, firm_terms, funding_bps, tier_shifts
-from serving.nightly.previous import find_strangers, last_night
+from serving.nightly.previous import (
+    MARKET_FOLDER,
+    RUNS_FOLDER,
+    LastNight,
+    find_strangers,
+    last_margins,
+    last_night,
+)
 from serving.nightly.record import check_same, recorded
 from serving.nightly.sealing import Engine, Progress, Spent, by_bucket, decide_and_seal
 from serving.nightly.store import Store
 from serving.nightly.tasks import (
     FIRST_FOLDER,
-    MARKET_FOLDER,
     FirstAnswer,
     Inputs,
     SecondAnswer,
@@ -45,7 +51,6 @@ from serving.nightly.tasks import (
 )
 from serving.overrides import in_force
 
-RUNS_FOLDER: Final = "runs"
 UNSHIFTED: Final = "market"
 """The snapshot that the first pass works on, below its own folder."""
 
@@ -143,12 +148,20 @@ def _snapshot(
     root: Path,
     firm: FirmTerms,
     sale: IntArray | None,
+    last: LastNight | None,
+    margins: FloatArray | None,
 ) -> MarketSnapshot:
-    """The market of the session; ``sale`` counts only where volumes are known to sell against."""
+    """The market of the session; ``sale`` counts only where volumes are known to sell against.
+
+    ``margins`` are the last night's, which the anti-procyclical layer goes on from.
+    """
     day = date_of(markets.panel.sessions[t])
     volumes = bool((markets.panel.volume_shares[: t + 1] != NULL).any())
     shares = sale.astype(np.float64) if sale is not None and volumes else None
-    made = markets.snapshot(t, policy, firm, funding_bps(root, day), sale_shares=shares)
+    made = markets.snapshot(
+        t, policy, firm, funding_bps(root, day), previous=margins,
+        sessions=1 if last is None else last.sessions, sale_shares=shares,
+    )  # fmt: skip
     return with_crowding(made, root, policy)
 
 
@@ -210,8 +223,9 @@ def reprice(
     firm = firm_terms(root, session, policy)
     spent = Spent()
     with _scratch(store.where, ledger is None) as scratch:
-        unshifted = _snapshot(markets, t, policy, root, firm, None)
         last = last_night(known.last, panel, session)
+        margins = last_margins(store, last, panel.symbols)
+        unshifted = _snapshot(markets, t, policy, root, firm, None, last, margins)
         where = record if ledger is None else ledger.where
         overrides: dict[str, Override] = {}
         # fixed when the night begins: what is approved while it runs binds in the next one
@@ -250,7 +264,7 @@ def reprice(
         terms.check_once()
         shifts = tier_shifts(terms.risk_bps, terms.clients)
         firm = replace(firm, tier_shift_bps=shifts)
-        market = _snapshot(markets, t, policy, root, firm, terms.sale_shares)
+        market = _snapshot(markets, t, policy, root, firm, terms.sale_shares, last, margins)
         if ledger is not None:
             started = {
                 "run_id": run_id,

@@ -28,6 +28,7 @@ from features.asof import BookHistory
 from features.calendar import cut_off
 from features.panel import PricePanel, load_panel
 from models.bundle import Bundle
+from models.decide.columns import losses_from_arrays, losses_to_arrays
 from models.policy import Policy
 from serving.nightly.partition import FirstPass, Held, Timer, first_pass, score_partition
 from serving.nightly.previous import LastNight, before_of, published, strangers
@@ -37,7 +38,6 @@ from serving.nightly.store import Store
 
 T = TypeVar("T")
 FIRST_FOLDER: Final = "first"
-MARKET_FOLDER: Final = "market"
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def keep_first(work: Work, bucket: int, first: FirstPass, fingerprint: str) -> N
     """Put a bucket's rows away until its decisions are made."""
     held = [(h.client_id, h.account_id, str(h.hard_amt), h.why) for h in first.held]
     data = first.rows.to_bytes(
-        own_tier=first.own_tier, own_loss=first.own_loss, pooled_loss=first.pooled_loss,
+        own_tier=first.own_tier, **losses_to_arrays(first.losses),
         risk_bps=first.risk_bps, clients=first.clients, sale_shares=first.sale_shares,
         held=np.array(held, dtype=np.str_).reshape(len(held), 4),
         fingerprint=np.array(fingerprint),
@@ -194,8 +194,9 @@ def kept_first(work: Work, bucket: int, fingerprint: str | None = None) -> First
     if fingerprint is not None and str(m["fingerprint"]) != fingerprint:
         return None
     held = tuple(Held(c, a, int(h), w) for c, a, h, w in m["held"].tolist())
-    names = ("own_tier", "own_loss", "pooled_loss", "risk_bps", "clients", "sale_shares")
-    return FirstPass(rows=rows, held=held, **{n: m[n] for n in names})
+    names = ("own_tier", "risk_bps", "clients", "sale_shares")
+    kept = {n: m[n] for n in names}
+    return FirstPass(rows=rows, held=held, losses=losses_from_arrays(m), **kept)
 
 
 def first_of(work: Work, inputs: Inputs, bucket: int) -> FirstAnswer:

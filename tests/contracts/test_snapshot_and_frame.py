@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from data_contracts.errors import InputError
 from data_contracts.feature_frame import FeatureFrame
-from data_contracts.snapshot import MarketSnapshot
+from data_contracts.snapshot import PATHS_FILE, SUSPENDED, MarketSnapshot, ScenarioPaths
 from data_contracts.units import NULL
 
 
@@ -45,12 +45,23 @@ def snapshot() -> MarketSnapshot:
         headroom_amt=100_000_000_00,
         utilisation=640_000,
         tier_shift_bps=(0, 0, 5, 5, 10, 10, 20),
+        damped_margin=np.array([250_000, NULL, 900_000]),
+        paths=ScenarioPaths(
+            moves=np.array([[5, -7, SUSPENDED], [1, 2, 3], [0, 0, 9]], dtype=np.int32),
+            limit=np.array([100_000, 200_000, 950_000]),
+            days=np.array([[0, 1, 2, 2], [2, 1, 1, 0]], dtype=np.int32),
+            weight=np.array([900_000, 1_100_000]),
+            stress_weight=np.array([0, 2_000_000]),
+        ),
     )
 
 
-def _equal(a: MarketSnapshot, b: MarketSnapshot) -> bool:
+def _equal(a: Any, b: Any) -> bool:
     return all(
-        np.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a)
+        _equal(getattr(a, f.name), getattr(b, f.name))
+        if dataclasses.is_dataclass(getattr(a, f.name))
+        else np.array_equal(getattr(a, f.name), getattr(b, f.name))
+        for f in dataclasses.fields(a)
     )
 
 
@@ -75,14 +86,61 @@ def test_every_array_and_scalar_is_in_the_hash(snapshot):
             changed = (value[0] - 1 if isinstance(value[0], int) else "A", *value[1:])
         elif isinstance(value, dt.date):
             changed = value + dt.timedelta(days=1)
+        elif isinstance(value, ScenarioPaths):
+            changed = None
         else:
             changed = value + (1 if isinstance(value, int) else "X")
         seen.add(dataclasses.replace(snapshot, **{field.name: changed}).sha256)
     assert len(seen) == 1 + len(dataclasses.fields(snapshot))
 
 
+def test_every_array_of_the_scenario_set_is_in_the_hash(snapshot):
+    seen = {snapshot.sha256}
+    for field in dataclasses.fields(snapshot.paths):
+        changed = getattr(snapshot.paths, field.name).copy()
+        changed.flat[0] = 1
+        paths = dataclasses.replace(snapshot.paths, **{field.name: changed})
+        seen.add(dataclasses.replace(snapshot, paths=paths).sha256)
+    assert len(seen) == 1 + len(dataclasses.fields(snapshot.paths))
+
+
+def test_a_snapshot_without_a_scenario_set_reads_back_too(snapshot, tmp_path):
+    bare = dataclasses.replace(snapshot, paths=None)
+    bare.write(tmp_path)
+    assert MarketSnapshot.read(tmp_path).paths is None
+    assert not (tmp_path / PATHS_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"days": np.array([[0, 3]], dtype=np.int32)}, "not one weight for each of 1 paths"),
+        ({"days": np.full((2, 4), 3, dtype=np.int32)}, "takes days outside its window of 3"),
+        ({"weight": np.array([-1, 1])}, "has a negative weight"),
+        ({"limit": np.array([1])}, "has 3 names but limits of (1,)"),
+    ],
+)
+def test_a_scenario_set_that_does_not_fit_together_is_refused(snapshot, change, message):
+    with pytest.raises(InputError) as refused:
+        dataclasses.replace(snapshot.paths, **change)
+    assert message in str(refused.value)
+
+
+def test_a_scenario_set_of_other_names_is_refused(snapshot):
+    fewer = dataclasses.replace(
+        snapshot.paths, moves=snapshot.paths.moves[:2], limit=snapshot.paths.limit[:2]
+    )
+    with pytest.raises(InputError, match="the scenario set has 2 names, not 3"):
+        dataclasses.replace(snapshot, paths=fewer)
+
+
 def _damage(folder, what):
-    if what == "array":
+    if what == "paths":
+        with np.load(folder / PATHS_FILE) as kept:
+            arrays = dict(kept)
+        arrays["moves"][0, 0] += 1
+        np.savez(folder / PATHS_FILE, **arrays)
+    elif what == "array":
         np.save(folder / "scenarios.npy", np.zeros((2, 3), dtype=np.int32))
     else:
         table = pq.read_table(folder / "securities.parquet")
@@ -93,7 +151,7 @@ def _damage(folder, what):
         )
 
 
-@pytest.mark.parametrize("what", ["array", "price"])
+@pytest.mark.parametrize("what", ["array", "price", "paths"])
 def test_a_changed_array_is_refused(snapshot, tmp_path, what):
     snapshot.write(tmp_path)
     _damage(tmp_path, what)
@@ -109,7 +167,7 @@ def test_a_changed_array_is_refused(snapshot, tmp_path, what):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 1}, "the market snapshot has format 1; this version reads format 2"),
+        ({"format": 1}, "the market snapshot has format 1; this version reads format 3"),
         ({"mic": None}, "the market snapshot is damaged: 'mic' is missing"),
         (
             {"tier_shift_bps": [0, 0, 0, 0, 0, 0]},

@@ -22,7 +22,7 @@ from data_contracts.case import (
 )
 from data_contracts.decision import Decision
 from data_contracts.feature_frame import FeatureFrame
-from data_contracts.snapshot import MarketSnapshot
+from data_contracts.snapshot import SUSPENDED, MarketSnapshot, ScenarioPaths
 from data_contracts.units import LOG_ODDS_ONE, NULL, PROB_ONE, RATIO_ONE, IntArray
 from models.bundle import Bundle
 from models.calibration import Calibration
@@ -112,8 +112,31 @@ def make_market(kind: str = "us", **changes: Any) -> MarketSnapshot:
         headroom_amt=10**13,
         utilisation=500_000,
         tier_shift_bps=(-20, -10, 0, 0, 10, 30, 60),
+        paths=make_paths(5),
     )
     return replace(base, **changes)
+
+
+def make_paths(names: int, paths: int = 64, sessions: int = 20, seed: int = 8) -> ScenarioPaths:
+    """A drawn scenario set: falls in common, a few suspensions, tilted weights."""
+    rng = np.random.default_rng(seed)
+    window = 120
+    moves = rng.normal(0.0, 0.02, (1, window)) + rng.normal(0.0, 0.02, (names, window))
+    micro = np.rint(np.clip(moves, -0.5, 0.5) * RATIO_ONE).astype(np.int32)
+    micro[rng.random(micro.shape) < 0.02] = SUSPENDED
+    weight = rng.uniform(0.2, 1.8, paths)
+    stress = np.where(np.arange(paths) % 8 == 0, weight, 0.0)
+
+    def mean_one(values: Any) -> IntArray:
+        return _array(np.rint(values / values.mean() * RATIO_ONE))
+
+    return ScenarioPaths(
+        moves=micro,
+        limit=np.full(names, 100_000, dtype=np.int64),
+        days=rng.integers(0, window, (paths, sessions)).astype(np.int32),
+        weight=mean_one(weight),
+        stress_weight=mean_one(stress),
+    )
 
 
 def make_policy(pack: str = "us", effective_on: dt.date = EFFECTIVE) -> Policy:

@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,13 +26,17 @@ import pytest
 
 import gearline
 from data_contracts.case import Override
+from data_contracts.errors import InputError
 from data_contracts.lake import lake_info
+from data_contracts.snapshot import MarketSnapshot
+from data_contracts.units import RATIO_ONE
 from features.asof import BookHistory
 from features.build import build_frame
 from features.panel import load_panel
 from features.sets import BEHAVIOURAL_3
 from models.bundle import Bundle
 from models.decide import decide_columns
+from models.decide.columns import losses_from_arrays, losses_to_arrays
 from models.decide.written import hashes
 from models.margin.security import MarketHistory
 from models.policy import load_pack
@@ -39,7 +44,9 @@ from serving.ledger import Ledger, read_entries, verify
 from serving.nightly.columns import Before
 from serving.nightly.firm import effective_date, firm_terms, funding_bps
 from serving.nightly.partition import first_pass, score_partition
+from serving.nightly.previous import LastNight, last_margins
 from serving.nightly.rows import NightRows
+from serving.nightly.store import Store
 from serving.replay import replay_sample
 from tests.serving.cases_one_by_one import nightly_cases
 from tests.serving.small_lake import make_lake
@@ -49,8 +56,8 @@ KILLS = int(os.environ.get("GEARLINE_KILLS", "4"))
 RAY_KILLS = int(os.environ.get("GEARLINE_RAY_KILLS", "2"))
 ROOT = Path(gearline.__file__).parent
 PATIENCE_S = 240
-FILES_OF_A_NIGHT = 14
-"""Four buckets of the first pass, the snapshot's three files, two files of almost four segments."""
+FILES_OF_A_NIGHT = 15
+"""Four buckets of the first pass, the snapshot's four files, two files of almost four segments."""
 
 
 @pytest.fixture(scope="module")
@@ -156,8 +163,15 @@ def test_rows_that_were_put_away_come_back_as_they_were(made):
     policy = load_pack("us").on(effective_date(panel, t))
     market = MarketHistory(panel).snapshot(t, policy, firm_terms(lake, day, policy), None)
     history = BookHistory.load(lake, panel, 0)
-    rows = first_pass(history, day, bundle, policy, market).rows
-    back, _ = NightRows.from_bytes(rows.to_bytes())
+    first = first_pass(history, day, bundle, policy, market)
+    rows = first.rows
+    back, more = NightRows.from_bytes(rows.to_bytes(**losses_to_arrays(first.losses)))
+    for ours, theirs in zip(
+        (first.losses.own, *vars(first.losses.own_paths).values()),
+        (losses_from_arrays(more).own, *vars(losses_from_arrays(more).own_paths).values()),
+        strict=True,
+    ):
+        assert np.array_equal(ours, theirs)
     for name in rows.__dataclass_fields__:
         assert np.array_equal(getattr(back, name), getattr(rows, name)), name
 
@@ -194,6 +208,43 @@ def test_the_next_night_knows_the_last_whoever_decided_it(made, unbroken, tmp_pa
     )
     known = [json.loads(c)["previous"] is not None for (c,) in cases.fetchall()]
     assert sum(known) > 0.95 * len(known)
+
+
+def test_the_margins_of_a_night_go_on_from_those_of_the_last_night(made, unbroken, tmp_path):
+    lake = shutil.copytree(unbroken[0], tmp_path / "lake")
+    first = MarketSnapshot.read(lake / "runs" / unbroken[1]["run_id"] / "market")
+    night = reprice(lake, made[1][1], "--threads", 1)
+    second = MarketSnapshot.read(lake / "runs" / night["run_id"] / "market")
+    panel = load_panel(lake)
+    t, before = (panel.session_index(np.datetime64(d)) for d in (second.session, first.session))
+    policy = load_pack("us").on(effective_date(panel, t))
+    history = MarketHistory(panel)
+    found = [
+        np.ceil(history.margins(t, policy, previous=p, sessions=t - before).margin * RATIO_ONE)
+        for p in (first.damped_margin / RATIO_ONE, None)
+    ]
+    assert np.array_equal(second.damped_margin, found[0])
+    # without the last night's they would be others: the layer does something here
+    assert not np.array_equal(second.damped_margin, found[1])
+
+
+def test_a_last_night_whose_snapshot_has_no_margins_starts_the_layer_anew(unbroken, tmp_path):
+    lake = shutil.copytree(unbroken[0], tmp_path / "lake")
+    run_id = unbroken[1]["run_id"]
+    last = LastNight(run_id, (), 1, True, True)
+    path = lake / "runs" / run_id / "market" / "market.json"
+    market = MarketSnapshot.read(path.parent)
+    margins = last_margins(Store(lake), last, ("NOBODY", *market.symbols))
+    assert margins is not None
+    assert np.isnan(margins[0])
+    assert np.array_equal(margins[1:] * RATIO_ONE, market.damped_margin)
+    assert last_margins(Store(lake), None, market.symbols) is None
+    document = orjson.loads(market.manifest)
+    path.write_bytes(orjson.dumps(document | {"format": 2}))
+    assert last_margins(Store(lake), last, market.symbols) is None
+    path.write_bytes(orjson.dumps(document | {"symbols_sha256": "0" * 64}))
+    with pytest.raises(InputError, match="are not the ones market"):
+        last_margins(Store(lake), last, tuple(market.symbols))
 
 
 # --- people's limits ------------------------------------------------------------------------------

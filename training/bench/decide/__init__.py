@@ -21,6 +21,8 @@ from models.decide.cases import CaseColumns, case_columns
 from models.decide.columns import Losses, decide_prepared, structural_losses
 from models.decide.written import hashes
 from models.margin.cap import CAP_TERMS
+from models.margin.scenarios import HORIZON_SESSIONS
+from models.policy import Policy
 from training.bench.decide.faults import FAULTS, caught
 from training.bench.decide.law import Found, batches, bench_bundle, one_batch, shipped
 from training.bench.decide.made import made_cases, made_frame, made_market
@@ -61,6 +63,11 @@ def find_faults(seed: int, stages: Stages) -> dict[str, str | None]:
     return seen
 
 
+def _paths(policy: Policy) -> int:
+    """Paths that the policy asks a night for."""
+    return policy.get("structural_paths", 0)
+
+
 def _structural(c: CaseColumns, market: Any, policy: Any) -> Losses:
     """The structural part of a decision, from raw positions: what ``decide`` itself calls."""
     return structural_losses(c, market, policy)
@@ -79,9 +86,12 @@ def _rate(work: Callable[[], object], count: int, rounds: int) -> float:
 
 def speeds(clients: int, seed: int, threads: int, stages: Stages) -> dict[str, float]:
     """Clients and decisions a second, on a mainland China night."""
-    market = made_market("cn", DAY, seed, scenarios=SCENARIOS)
+    policy = shipped("cn", DAY)
+    market = made_market(
+        "cn", DAY, seed, scenarios=SCENARIOS, paths=_paths(policy), sessions=HORIZON_SESSIONS
+    )
     cases = made_cases("cn", DAY, market, clients, seed)
-    bundle, policy = bench_bundle(), shipped("cn", DAY)
+    bundle = bench_bundle()
     frame = made_frame(bundle, cases, seed)
     stages("speed", 1, 5)
     # a bucket of clients a thread, as a night has them
@@ -135,7 +145,8 @@ def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
     missed = [name for name, what in faults.items() if what is None]
     document = {
         "structural_clients_per_second": round(speed["structural"]),
-        "structural_paths": SCENARIOS,
+        "structural_scenarios": SCENARIOS,
+        "structural_paths": _paths(shipped("cn", DAY)),
         "decisions_per_second": round(speed["decisions"]),
         "decisions_per_second_one_thread": round(speed["decisions_one_thread"]),
         "decisions_per_second_from_cases": round(speed["from_cases"]),
@@ -157,7 +168,8 @@ def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
         f"{found.cases:,} generated decisions of all packs, {breaches} breaches of law,"
         f" {found.sums_broken} waterfalls that do not sum",
         f"{len(faults) - len(missed)} of {len(faults)} planted faults caught",
-        f"structural part {speed['structural']:,.0f} clients a second on {SCENARIOS} scenarios",
+        f"structural part {speed['structural']:,.0f} clients a second on {SCENARIOS} scenarios and"
+        f" {document['structural_paths']} paths of {HORIZON_SESSIONS} sessions",
         f"decisions with reasons, bytes and hash: {speed['decisions']:,.0f} a second on {threads}"
         f" threads, {speed['decisions_one_thread']:,.0f} on one, {speed['from_cases']:,.0f} from"
         " case objects with the structural part",

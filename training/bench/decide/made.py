@@ -26,8 +26,8 @@ from data_contracts.case import (
     Status,
 )
 from data_contracts.feature_frame import FeatureFrame
-from data_contracts.snapshot import MarketSnapshot
-from data_contracts.units import LOG_ODDS_ONE, NULL, PROB_ONE, RATIO_ONE, IntArray
+from data_contracts.snapshot import MarketSnapshot, ScenarioPaths
+from data_contracts.units import LOG_ODDS_ONE, NULL, PROB_ONE, RATIO_ONE, FloatArray, IntArray
 from models.bundle import Bundle
 from models.calibration import Calibration
 from models.scorer import AdditiveTables
@@ -56,6 +56,9 @@ CHANGES: Final = (dt.date(2015, 11, 23), dt.date(2023, 9, 9), dt.date(2026, 1, 1
 FIRST: Final = {"cn": dt.date(2010, 3, 31), "us": dt.date(1989, 1, 3)}
 CURRENCY: Final = {"cn": "CNY", "us": "USD"}
 LARGE: Final = 10**14
+WINDOW: Final = 250
+PATHS, SESSIONS = 64, 20
+"""Of the scenario sets on which law is looked at; speeds are of a night's own size."""
 
 
 def made_bundle(features: int = 43, pairs: int = 30, seed: int = 1) -> Bundle:
@@ -101,7 +104,14 @@ def made_bundle(features: int = 43, pairs: int = 30, seed: int = 1) -> Bundle:
 
 
 def made_market(
-    pack: str, effective_on: dt.date, seed: int, *, names: int = NAMES, scenarios: int = 20
+    pack: str,
+    effective_on: dt.date,
+    seed: int,
+    *,
+    names: int = NAMES,
+    scenarios: int = 20,
+    paths: int = PATHS,
+    sessions: int = SESSIONS,
 ) -> MarketSnapshot:
     """A snapshot of the eve of a day, with every kind of name."""
     rng = np.random.default_rng(seed)
@@ -140,6 +150,28 @@ def made_market(
         utilisation=500_000,
         tier_shift_bps=(-20, -10, 0, 0, 10, 30, 60),
         financing_ratio=crowding,
+        paths=made_paths(names, seed, paths, sessions),
+    )
+
+
+def made_paths(names: int, seed: int, paths: int, sessions: int) -> ScenarioPaths:
+    """A scenario set of a made-up year; mild as often as not, so that law binds too."""
+    rng = np.random.default_rng(seed)
+    wild = rng.choice([0.1, 0.3, 1.0])
+    moves = rng.normal(0.0, 0.012, (1, WINDOW)) + rng.normal(0.0, 0.015, (names, WINDOW))
+    moves *= wild
+    weight = rng.uniform(0.1, 1.9, paths)
+    stress = np.where(np.arange(paths) % 10 == 0, weight, 0.0)
+
+    def mean_one(values: FloatArray) -> IntArray:
+        return np.asarray(np.rint(values / values.mean() * RATIO_ONE), dtype=np.int64)
+
+    return ScenarioPaths(
+        moves=np.rint(np.clip(moves, -0.5, 0.5) * RATIO_ONE).astype(np.int32),
+        limit=np.full(names, 100_000, dtype=np.int64),
+        days=rng.integers(0, WINDOW, (paths, sessions)).astype(np.int32),
+        weight=mean_one(weight),
+        stress_weight=mean_one(stress),
     )
 
 

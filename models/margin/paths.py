@@ -1,0 +1,140 @@
+"""The path limit of ``decide``: what debt a book survives on the night's common scenario set.
+
+The same joint paths and forced sales as ``scenarios`` and ``structural``, in integers. The set is
+drawn and quantised once a night, travels in the market snapshot and is walked by whoever decides;
+from there on a book's largest debt is a weighted quantile of integers. So night, service and replay
+find the same digit on any machine. A book is followed in the proportions it has now, because what a
+draw-down buys is not known; cash is left out, because a draw-down turns it into shares.
+
+On each path the account is sold by force where it is below the force line at one close, or below
+the call line at that of the call and at every one of the deadline after it. The smallest such value
+gives the debt from which on the path ends so; the book's limit is the most debt at which the paths
+sold weigh no more than the policy's chance. All clients and all debts share every path, so the
+chance cannot fall as debt rises.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from data_contracts.snapshot import SUSPENDED, MarketSnapshot, ScenarioPaths
+from data_contracts.units import NULL, RATIO_ONE, IntArray
+from models.margin.book import BookColumns
+from models.policy import Policy
+
+UNIT: Final = 16_384
+"""Values along a path are in 1 / 16,384 of today's; an int16 then holds up to twice today's value,
+and no gain above that is counted."""
+SETS_KEPT: Final = 2
+LEAST_SESSIONS: Final = 250
+"""A shorter history of the whole market draws no scenario set."""
+NO_POSITIONS, NO_SCENARIO_SET = "no_positions", "no_scenario_set"
+UNDEFINED: Final = (None, NO_POSITIONS, NO_SCENARIO_SET)
+"""Why a book has no path limit; None where it has one."""
+
+
+@dataclass(frozen=True)
+class PathRisk:
+    """What N books survive, int64 in 1e-6, shape (N,), ``NULL`` where there is no path limit.
+
+    Attributes
+    ----------
+    margin : least equity over assets with which the paths that end in a forced sale weigh no more
+        than the policy's chance
+    chance, error : the weight of the paths sold with that equity, and its standard error
+    paths : number of paths, 0 without a scenario set
+    """
+
+    margin: IntArray
+    chance: IntArray
+    error: IntArray
+    paths: int
+
+    @staticmethod
+    def undefined(n: int, paths: int = 0) -> PathRisk:
+        """No book has a path limit."""
+        null = np.full(n, NULL, dtype=np.int64)
+        return PathRisk(null, null, null, paths)
+
+    @staticmethod
+    def of(columns: Sequence[IntArray], paths: int) -> PathRisk:
+        """Margin, chance and error, in this order."""
+        margin, chance, error = columns
+        return PathRisk(margin, chance, error, paths)
+
+    @property
+    def why(self) -> IntArray:
+        """Position in ``UNDEFINED`` of each book."""
+        missing = UNDEFINED.index(NO_POSITIONS if self.paths else NO_SCENARIO_SET)
+        return np.where(self.margin == NULL, missing, 0)
+
+
+_WALKED: OrderedDict[str, npt.NDArray[np.int16]] = OrderedDict()
+_WALKING = Lock()
+
+
+def walked(paths: ScenarioPaths) -> npt.NDArray[np.int16]:
+    """Value of a unit of each name along the paths, shape (N, H, P), in 1 / ``UNIT``.
+
+    Walked once for all who decide in this process; the last sets stay in memory.
+    """
+    with _WALKING:
+        found = _WALKED.get(paths.sha256)
+        if found is None:
+            # a compiled loop, loaded by those who need it
+            from models.margin.paths_kernel import walk
+
+            found = np.empty((len(paths.moves), paths.sessions, paths.paths), dtype=np.int16)
+            walk(paths.moves, paths.limit, paths.days, SUSPENDED, RATIO_ONE, UNIT, found)
+            _WALKED[paths.sha256] = found
+        _WALKED.move_to_end(paths.sha256)
+        while len(_WALKED) > SETS_KEPT:
+            _WALKED.popitem(last=False)
+        return found
+
+
+def path_risk(books: BookColumns, market: MarketSnapshot, policy: Policy) -> PathRisk:
+    """What debt each book survives on the market's scenario set, under the policy's lines."""
+    paths = market.paths
+    if paths is None:
+        return PathRisk.undefined(books.n)
+    known = np.flatnonzero((books.holding_symbol >= 0) & (books.holding_value > 0))
+    if len(known) == 0:
+        return PathRisk.undefined(books.n, paths.paths)
+    from models.margin.paths_kernel import survival
+    from models.margin.structural import STRESS_SHARE
+
+    book = books.holding_book[known]
+    first = np.flatnonzero(np.r_[True, book[1:] != book[:-1]])
+    share, chance, error = (np.zeros(len(first), dtype=np.int64) for _ in range(3))
+    stress = round(STRESS_SHARE * RATIO_ONE)
+    blended = ((RATIO_ONE - stress) * paths.weight + stress * paths.stress_weight) // RATIO_ONE
+    survival(
+        np.append(first, len(book)),
+        books.holding_symbol[known],
+        books.holding_value[known],
+        walked(paths),
+        UNIT,
+        blended,
+        policy["structural_chance_ratio"] * paths.paths,
+        policy["call_line_ratio"],
+        policy["force_line_ratio"],
+        policy["call_deadline_sessions"],
+        RATIO_ONE,
+        share,
+        chance,
+        error,
+    )
+    made = []
+    for found in (RATIO_ONE - share, chance, error):
+        column = np.full(books.n, NULL, dtype=np.int64)
+        column[book[first]] = found
+        made.append(column)
+    return PathRisk.of(made, paths.paths)
