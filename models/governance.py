@@ -12,7 +12,10 @@ from typing import Any, Final
 
 from data_contracts.canonical import canonical_bytes, sha256_hex
 from data_contracts.errors import InputError
+from models.lifecycle import CHAMPION, PINNED, PLACED_KIND, RELEASED_KIND
 
+PROPOSAL_KIND: Final = "proposal"
+"""The entry of a proposal in one of its states."""
 KINDS: Final = ("policy", "model", "publication", "override", "erasure")
 DIRECTIONS: Final = ("tightens", "neutral", "loosens")
 QUORUM: Final = {"tightens": 1, "neutral": 2, "loosens": 3}
@@ -164,11 +167,17 @@ def effect(proposal: Proposal) -> tuple[str, dict[str, Any]] | None:
     common = {"proposal_id": proposal.proposal_id, "content_sha256": proposal.content_sha256}
     content = proposal.content
     if proposal.kind == "model":
-        return "model_released", {
+        body = {
             "bundle": content["bundle_sha256"],
             "review_on": content["review_on"],
+            **{k: content[k] for k in PINNED if k in content},
             **common,
         }
+        if "role" not in content:
+            return RELEASED_KIND, body
+        people = {"author": proposal.author, "approvals": list(proposal.approvals)}
+        # a bundle that only stands beside the champion is not released to decide
+        return (RELEASED_KIND if content["role"] == CHAMPION else PLACED_KIND), body | people
     if proposal.kind == "override":
         name = "override_lifted" if content["max_debt_amt"] is None else "override_in_force"
         return name, {

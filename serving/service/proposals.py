@@ -14,6 +14,7 @@ from data_contracts.units import format_decimal
 from models.governance import (
     DIRECTIONS,
     KINDS,
+    PROPOSAL_KIND,
     FourEyesError,
     Proposal,
     StateError,
@@ -29,7 +30,6 @@ from serving.service.requests import Reader, idempotency_key
 if TYPE_CHECKING:
     from serving.service.app import Service
 
-PROPOSAL_KIND: Final = "proposal"
 AUTHORS: Final = frozenset({"reviewer", "risk", "validator", "admin"})
 APPROVERS: Final = frozenset({"approver"})
 READERS: Final = frozenset({"reviewer", "approver", "risk", "validator", "auditor", "admin"})
