@@ -382,6 +382,14 @@ def _stopped(message: object, code: int = REFUSED) -> int:
     return code
 
 
+def run_challenge_report(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``model challenge-report``: serving finds and checks what was decided, training judges it."""
+    from serving.commands.challenge import recorded_challenge
+    from training.challenge.command import report_challenge
+
+    return report_challenge(arguments, recorded_challenge(arguments), stages)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a verb; refused input is one clear line and exit code 2."""
     try:

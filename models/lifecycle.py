@@ -167,8 +167,8 @@ def lineup_at(
     """Who is champion, challenger and shadow at a moment.
 
     A model holds one role: the last approved; a champion leaves its place only to another, so what
-    would put it beside itself, or retire it, is passed over. A new champion ends the one before it; the same one
-    again gets the new review date. A release without a role (a bundle's hash and a review date) is
+    would put it beside itself, or retire it, is passed over. A new champion ends the one before
+    it; the same one again gets the new review date. A release without a role (a bundle's hash and a review date) is
     a champion's without pins, where ``purposes`` knows whom the bundle decides on; of a champion
     that was promoted it moves the review date alone.
 

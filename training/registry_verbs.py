@@ -85,8 +85,5 @@ def run_compare(arguments: argparse.Namespace, stages: Stages) -> Answer:
         "metrics": metrics,
     }
     lines = [f"run {one.run_id[:12]} against {two.run_id[:12]}"]
-    lines += [
-        f"  {d['name']}: {d['first']} -> {d['second']}"
-        for d in (*parameters, *metrics)
-    ]
+    lines += [f"  {d['name']}: {d['first']} -> {d['second']}" for d in (*parameters, *metrics)]
     return (DONE if document["same_bundle"] else FOUND), document, "\n".join(lines)

@@ -165,7 +165,7 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
         "held": run.held,
         "bundle_sha256": bundle.sha256,
         "review_on": None if champion is None else champion.review_on.isoformat(),
-        "beside": list(run.beside),
+        "beside": [{"role": r["role"], "bundle_sha256": r["bundle"]} for r in run.beside],
         "cpu_seconds_by_stage": {k: round(v, 3) for k, v in run.seconds.items()},
         "peak_rss_mb": run.peak_rss_mb,
     }

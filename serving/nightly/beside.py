@@ -39,7 +39,7 @@ class Rival:
     Attributes
     ----------
     role : ``challenger`` or ``shadow``
-    folder : where workers read the bundle, in the lake or on this machine
+    folder : where workers read the bundle: relative to the lake, or of a dry run on this machine
     """
 
     role: str
@@ -48,7 +48,7 @@ class Rival:
 
     def to_json(self) -> dict[str, str]:
         """As the run's entry names it."""
-        return {"role": self.role, "bundle": self.bundle_sha256}
+        return {"role": self.role, "bundle": self.bundle_sha256, "bundle_path": self.folder}
 
 
 def check_rivals(champion: Bundle, rivals: Sequence[tuple[Rival, Bundle]]) -> None:
@@ -121,7 +121,8 @@ def seal_beside(ledger: Ledger, run_id: str, bucket: int, found: Iterable[Beside
         body = {
             "run_id": run_id,
             "bucket": bucket,
-            **one.rival.to_json(),
+            "role": one.rival.role,
+            "bundle": one.rival.bundle_sha256,
             "file": one.file,
             "file_sha256": one.file_sha256,
             "rows": len(one.digests),
