@@ -168,9 +168,9 @@ def lineup_at(
 
     A model holds one role: the last approved; a champion leaves its place only to another, so what
     would put it beside itself, or retire it, is passed over. A new champion ends the one before
-    it; the same one again gets the new review date. A release without a role (a bundle's hash and a review date) is
-    a champion's without pins, where ``purposes`` knows whom the bundle decides on; of a champion
-    that was promoted it moves the review date alone.
+    it; the same one again gets the new review date. A release without a role (a bundle's hash and
+    a review date) is a champion's without pins, where ``purposes`` knows whom the bundle decides
+    on; of a champion that was promoted it moves the review date alone.
 
     Parameters
     ----------

@@ -87,7 +87,7 @@ class Service:
         self._engine = Engine(self._ledger, self._reader, world, settings.now)
         self._known = self._in_force()
         self._learn_names()
-        self.shadow.follow(self.reader, settings.now)
+        self.shadow.follow(self.reader)
         self.shadow.start()
         self._warm()
         self.metrics.good_until.set(world.features.good_until.timestamp())
@@ -109,7 +109,7 @@ class Service:
             # a group that is being decided keeps the night it began with
             self.engine.world = fresh
             self._learn_names()
-            self.shadow.follow(self.reader, self.settings.now)
+            self.shadow.follow(self.reader)
             self.metrics.good_until.set(fresh.features.good_until.timestamp())
             self._known = known
 

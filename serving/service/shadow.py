@@ -7,13 +7,12 @@ When the queue is full the decision is let go and counted: the service never wai
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -61,13 +60,14 @@ class Offer:
     world: World
 
 
-def models_beside(
-    root: Path, reader: LedgerReader, moment: dt.datetime
-) -> tuple[tuple[Beside, ...], tuple[str, ...]]:
-    """Challengers and shadows at a moment, and the hashes of those whose bundle cannot be read."""
+def models_beside(root: Path, reader: LedgerReader) -> tuple[tuple[Beside, ...], tuple[str, ...]]:
+    """Challengers and shadows on record, and the hashes of those whose bundle cannot be read.
+
+    All that is approved counts at once, whatever the service's clock: nothing depends on them.
+    """
     found, missing = [], []
     for purpose in PURPOSES.values():
-        for placed in lineup_of(root, reader, moment, purpose).beside:
+        for placed in lineup_of(root, reader, purpose=purpose).beside:
             try:
                 bundle = Bundle.read(kept_bundle(root, placed.bundle_sha256))
             except InputError:
@@ -119,9 +119,9 @@ class ShadowDesk:
         """Begin to work."""
         self._thread.start()
 
-    def follow(self, reader: LedgerReader, now: Callable[[], dt.datetime]) -> None:
+    def follow(self, reader: LedgerReader) -> None:
         """Take the line-up that the ledger has now."""
-        self._models, missing = models_beside(self._root, reader, now())
+        self._models, missing = models_beside(self._root, reader)
         self._metrics.beside.set(len(self._models))
         for sha256 in missing:
             LOG.error(json.dumps({"error": "BundleMissing", "bundle": sha256[:16]}))

@@ -1,4 +1,4 @@
-"""A challenger decides on every client in the same pass, on nobody, and leaves the night as it is."""
+"""A challenger decides on every client in the same pass, on nobody, and changes nothing."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def test_the_night_is_byte_for_byte_the_same_with_a_challenger_beside_it(made, l
     for bucket in range(4):
         path = lake / file_of(f"runs/{beside['run_id']}", rival.sha256, bucket)
         theirs += pq.read_table(path, partitioning=None).to_pylist()
-        own += pq.read_table(run / f"bucket={bucket:03d}/decisions.parquet", partitioning=None).to_pylist()  # fmt: skip
+        path = run / f"bucket={bucket:03d}" / "decisions.parquet"
+        own += pq.read_table(path, partitioning=None).to_pylist()
     assert [r["client_id"] for r in theirs] == [r["client_id"] for r in own]
     assert not {r["decision_id"] for r in theirs} & {r["decision_id"] for r in own}
     assert [r["score"] for r in theirs] != [r["score"] for r in own]
@@ -94,8 +95,9 @@ def test_the_night_is_byte_for_byte_the_same_with_a_challenger_beside_it(made, l
     assert finished["decisions"] == len(own)
     assert verify(lake / "ledger.sqlite", base_dir=lake).ok
     assert replay_sample(lake, lake / "ledger.sqlite", 40, 3).equal == 40
-    published = cli("publish", "--lake", lake, "--json")
-    assert published.code == gearline.DONE, published.err
+    judged = [cli("publish", "--lake", at, "--json", "--dry-run").document for at in (lake, plain)]
+    measured = [[(r["rule"], r["status"], r["value"]) for r in j["rules"]] for j in judged]
+    assert measured[0] == measured[1] != []
     case = cli("reprice", lake, "--as-of", night, "--json")
     assert case.document["repeated"]
 
