@@ -148,7 +148,7 @@ def _add_registry_verbs(under: Any, verb: Add) -> None:
     one("list", "training runs and reports in MLflow", "gearline model list --mlflow out/mlflow")
     text = "a run: parameters, seed, hashes, metrics; 1 where a file is not what was logged"
     parser = one("show", text, "gearline model show 9f2c1a --mlflow out/mlflow")
-    parser.add_argument("run", metavar="RUN", help="how its id, or its bundle's hash, begins")
+    parser.add_argument("which", metavar="RUN", help="how its id, or its bundle's hash, begins")
     text = "what differs between two runs; 1 where their bundles do"
     parser = one("compare", text, "gearline model compare 9f2c1a 77b0e2 --mlflow out/mlflow")
     parser.add_argument("first", metavar="A", help="a run, or a bundle's hash")

@@ -42,7 +42,7 @@ def run_list(arguments: argparse.Namespace, stages: Stages) -> Answer:
 
 def run_show(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``model show``: exit code 1 where an artefact is not what was logged."""
-    run = find_run(arguments.mlflow, arguments.run)
+    run = find_run(arguments.mlflow, arguments.which)
     changed = changed_files(arguments.mlflow, run)
     document = {
         **_head(run),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from scipy.special import ndtri
@@ -13,7 +14,8 @@ from data_contracts.units import FloatArray, IntArray
 from training.validation.discrimination import auc_covariance, auc_delong, auc_paired
 from training.validation.result import Test
 
-Z = float(ndtri(0.975))
+Z: Final = float(ndtri(0.975))
+ROUNDING: Final = 1e-12
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,10 @@ def auc_difference(champion: IntArray, challenger: IntArray, label: IntArray) ->
     covariance = auc_covariance(champion, challenger, label)
     if one.variance is None or two.variance is None or covariance is None:
         return Difference(value, None, None)
-    half = Z * math.sqrt(max(one.variance + two.variance - 2 * covariance, 0.0))
+    whole = one.variance + two.variance
+    variance = whole - 2 * covariance
+    # what is left of the subtraction below its rounding is nothing
+    half = Z * math.sqrt(variance) if variance > ROUNDING * whole else 0.0
     return Difference(value, value - half, value + half, auc_paired(challenger, champion, label))
 
 
