@@ -43,9 +43,13 @@ def actor_of(arguments: argparse.Namespace) -> str:
         return "somebody"
 
 
+def _now() -> dt.datetime:
+    # the one place where these verbs take the time from the clock
+    return dt.datetime.now(dt.UTC)
+
+
 def _today() -> dt.date:
-    # the one place where these verbs take the date from the clock
-    return dt.datetime.now(dt.UTC).date()
+    return _now().date()
 
 
 def open_proposals(reader: LedgerReader) -> list[Proposal]:
@@ -135,7 +139,7 @@ def run_promote(arguments: argparse.Namespace, stages: Stages) -> Answer:
     check_report(report, bundle.sha256, role, review_on, _today())
     purpose = purpose_of(str(bundle.features["feature_set"]))
     with LedgerReader(where) as reader:
-        check_place(lineup_of(lake, reader, purpose=purpose), bundle.sha256, role)
+        check_place(lineup_of(lake, reader, _now(), purpose), bundle.sha256, role)
     # before the proposal: what is approved is there to be used
     keep_bundle(lake, bundle)
     place = lake / kept_report(seal["report_sha256"])
@@ -172,7 +176,7 @@ def run_retire(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``model retire``: a challenger or shadow steps back."""
     where = existing_ledger(arguments.lake, arguments.ledger)
     with LedgerReader(where) as reader:
-        lineup = lineup_of(arguments.lake, reader, purpose=arguments.purpose)
+        lineup = lineup_of(arguments.lake, reader, _now(), arguments.purpose)
     placed = _find(lineup, arguments.bundle_sha256)
     content = {**placed.pins(), "role": RETIRED, "review_on": placed.review_on.isoformat()}
     reason = arguments.reason or f"{placed.role} of {placed.purpose} retires"
@@ -184,7 +188,7 @@ def run_rollback(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``model rollback``: a proposal to bring the former champion back."""
     where = existing_ledger(arguments.lake, arguments.ledger)
     with LedgerReader(where) as reader:
-        lineup = lineup_of(arguments.lake, reader, purpose=arguments.purpose)
+        lineup = lineup_of(arguments.lake, reader, _now(), arguments.purpose)
     if lineup.champion is None or not lineup.former:
         raise InputError(
             f"there is no former champion of {arguments.purpose} to return to; `gearline model"
@@ -235,11 +239,9 @@ def placed_json(placed: Placed, today: dt.date) -> dict[str, Any]:
 
 def run_status(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``model status``: exit code 1 where a review is past."""
-    where, today = existing_ledger(arguments.lake, arguments.ledger), _today()
-    moment = None
-    if arguments.at is not None:
-        moment = _moment(arguments.at)
-        today = moment.date()
+    where = existing_ledger(arguments.lake, arguments.ledger)
+    moment = _now() if arguments.at is None else _moment(arguments.at)
+    today = moment.date()
     with LedgerReader(where) as reader:
         entries = placements(reader)
         waiting = open_proposals(reader)
@@ -288,7 +290,7 @@ def run_status(arguments: argparse.Namespace, stages: Stages) -> Answer:
         for p in (*found.beside, *([] if found.champion is None else [found.champion]))
     )
     document = {
-        "at": None if moment is None else moment.isoformat().replace("+00:00", "Z"),
+        "at": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "entries": len(entries),
         "purposes": purposes,
         "open": shown,

@@ -181,9 +181,8 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
 
 
 def _begins(pack: Pack, day: dt.date) -> dt.datetime:
-    """When a day's decisions take effect; for a session decided again later, now."""
-    begins = dt.datetime.combine(day, dt.time(), ZoneInfo(pack.zone))
-    return max(begins, dt.datetime.now(dt.UTC))
+    """When a day begins in the market's own time: what is in force then decides its night."""
+    return dt.datetime.combine(day, dt.time(), ZoneInfo(pack.zone))
 
 
 def _deciding(root: Path, given: Path | None, lineup: Lineup) -> Path:

@@ -246,7 +246,7 @@ class Proposals:
         if of_case(proposal):
             overrides = self._service.overrides
             more, ending = await overrides.ended(proposal, call.caller.subject, because)
-        left = effect(proposal)
+        left = effect(proposal, self._service.settings.now())
         if left is not None:
             entries.append((freeze(left[0], left[1], canonical_bytes(left[1])), None))
         entries += more

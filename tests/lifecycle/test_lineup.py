@@ -61,7 +61,7 @@ def placed(position: int, bundle: str, role: str, purpose: str = "clients", **mo
     proposal = Proposal("1" * 32, "model", "neutral", content, "better", "anna")
     for person in ("ben", "cleo"):
         proposal = proposal.approved(person, proposal.content_sha256)
-    left = effect(proposal)
+    left = effect(proposal, moment(position))
     assert left is not None
     at = moment(position).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return Entry(position, left[0], left[1], at)
@@ -71,7 +71,7 @@ def test_only_an_approved_champion_is_an_entry_of_a_release():
     assert placed(0, "x", CHAMPION).kind == RELEASED_KIND
     assert {placed(0, "x", r).kind for r in (CHALLENGER, SHADOW, RETIRED)} == {PLACED_KIND}
     open_one = Proposal("1", "model", "neutral", {"bundle_sha256": "x"}, "why", "anna")
-    assert effect(open_one) is None
+    assert effect(open_one, START) is None
 
 
 def test_the_entry_pins_the_hashes_and_names_author_and_approvers():
@@ -186,7 +186,7 @@ def test_no_model_has_two_roles_and_the_order_of_reading_does_not_matter(acts, o
 @given(acts=ACTS, hours=st.floats(-1, 13))
 def test_the_line_up_at_a_moment_is_that_of_the_entries_until_then(acts, hours):
     entries = [placed(k, bundle, role) for k, (bundle, role) in enumerate(acts)]
-    until = [e for e in entries if dt.datetime.fromisoformat(e.recorded_at) <= moment(hours)]
+    until = [e for e in entries if moment(e.position) <= moment(hours)]
     assert lineup_at(entries, moment(hours)) == lineup_at(until)
 
 

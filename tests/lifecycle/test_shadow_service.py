@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from data_contracts.decision import body_sha256
-from serving.ledger import Ledger, read_entries
+from serving.ledger import Ledger, Location, read_entries
 from serving.lineup import keep_bundle
 from serving.service.answers import DECISION_KIND
 from serving.service.metrics import Metrics
@@ -29,7 +29,7 @@ OWN_NUMBERS = ("decision_id", "decided_at", "entry", "decision_sha256", "hashes"
 """What differs between two answers to one question in any case."""
 
 
-def place(where: Path, bundle: Any, role: str = "shadow") -> None:
+def place(where: Location, bundle: Any, role: str = "shadow") -> None:
     body = {"bundle": bundle.sha256, "review_on": "2025-03-18", "role": role, "purpose": "clients"}
     with Ledger.open(where) as record:
         record.append([{"kind": "model_placed", "body": body}])

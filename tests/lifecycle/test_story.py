@@ -1,4 +1,4 @@
-"""From training to the swap and back: people approve, nights follow, old decisions stay bit-equal."""
+"""From training to the swap and back: people approve, nights follow, old decisions stay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import gearline
-from serving.service.settings import utc_now
+from serving.service.settings import ShiftedClock, utc_now
 from tests.service.conftest import running
 
 REVIEW = (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=60)).isoformat()
@@ -31,7 +31,8 @@ def test_a_model_is_trained_validated_promoted_challenged_swapped_and_brought_ba
     def done(*words: object, code: tuple[int, ...] = (gearline.DONE,)) -> dict[str, Any]:
         ran = cli(*words, "--json")
         assert ran.code in code, ran.err
-        return ran.document
+        found: dict[str, Any] = ran.document
+        return found
 
     def night(day: str) -> dict[str, Any]:
         return done("reprice", lake, "--as-of", day)
@@ -60,11 +61,12 @@ def test_a_model_is_trained_validated_promoted_challenged_swapped_and_brought_ba
             "--lake", lake, "--actor", actor,
         )  # fmt: skip
 
-    def approve(proposal: dict[str, Any]) -> None:
-        """Two people other than the author, over HTTP; the author is refused."""
+    def approve(proposal: dict[str, Any], on: str) -> None:
+        """Two people other than the author, over HTTP, at noon of a day; the author is refused."""
+        clock = ShiftedClock(dt.datetime.fromisoformat(f"{on}T16:00:00Z") - utc_now())
         path = f"/v1/proposals/{proposal['proposal_id']}/approvals"
         body = {"content_sha256": proposal["content_sha256"]}
-        with running(lake, lake / "ledger.sqlite", now=utc_now) as service:
+        with running(lake, lake / "ledger.sqlite", now=clock) as service:
             own = service.call("POST", path, "approver", subject="anna", json=body)
             assert (own.status_code, own.json()["code"]) == (403, "four_eyes")
             for person, state in (("ben", "open"), ("cleo", "approved")):
@@ -85,8 +87,8 @@ def test_a_model_is_trained_validated_promoted_challenged_swapped_and_brought_ba
     waiting = done("model", "status", "--lake", lake)
     assert [p["proposal_id"] for p in waiting["open"]] == [asked["proposal_id"]]
     assert waiting["purposes"][0]["champion"] is None
-    approve(asked)
-    approve(promote(tmp_path / "other", reports["other"], "challenger"))
+    approve(asked, NIGHTS[1])
+    approve(promote(tmp_path / "other", reports["other"], "challenger"), NIGHTS[1])
 
     # the night decides by the champion, the challenger beside it
     for day in NIGHTS[1:3]:
@@ -108,7 +110,7 @@ def test_a_model_is_trained_validated_promoted_challenged_swapped_and_brought_ba
     assert challenge["verdict"] in ("propose", "keep", "not_enough")
 
     # the swap: the next night decides by the other model
-    approve(promote(tmp_path / "other", reports["other"], "champion"))
+    approve(promote(tmp_path / "other", reports["other"], "champion"), NIGHTS[3])
     status = done("model", "status", "--lake", lake)
     assert undocumented("model status", status) == []
     clients = status["purposes"][0]
@@ -122,7 +124,7 @@ def test_a_model_is_trained_validated_promoted_challenged_swapped_and_brought_ba
         "model", "rollback", "--lake", lake, "--reason", "caps of one tier", "--actor", "anna"
     )
     assert undocumented("model rollback", back) == []
-    approve(back)
+    approve(back, NIGHTS[4])
     last = night(NIGHTS[4])
     assert last["bundle_sha256"] == own
 
