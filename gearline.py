@@ -110,7 +110,9 @@ def _add_serving_verbs(verbs: Any) -> None:
     add("lake", metavar="LAKE", help="the data folder, or s3://bucket/lake")
     add("--ledger", metavar="WHERE", help="postgresql://... or a file (default LAKE/ledger.sqlite)")
     add("--as-of", required=True, help="session, YYYY-MM-DD")
-    add("--bundle", type=Path, help="bundle folder (default LAKE/bundle)")
+    add("--bundle", type=Path, help="bundle folder (default: the champion, else LAKE/bundle)")
+    text = "bundle that decides beside it, on nobody; repeat for more (default: the approved ones)"
+    add("--challenger", type=Path, action="append", default=[], metavar="BUNDLE", help=text)
     add("--policy", choices=("us", "cn"), help="policy pack (default: the lake's currency)")
     add("--dry-run", action="store_true", help="decide, write nothing")
     add("--resume", action="store_true", help="only go on with a night that was broken off")
@@ -387,6 +389,14 @@ def _stopped(message: object, code: int = REFUSED) -> int:
     """Say in one line why it ends here."""
     print("gearline: " + " ".join(str(message).split()), file=sys.stderr)
     return code
+
+
+def run_challenge_report(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``model challenge-report``: serving finds and checks what was decided, training judges it."""
+    from serving.commands.challenge import recorded_challenge
+    from training.challenge.command import report_challenge
+
+    return report_challenge(arguments, recorded_challenge(arguments), stages)
 
 
 def main(argv: list[str] | None = None) -> int:

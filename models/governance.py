@@ -6,13 +6,17 @@ read; an edit voids every approval. The further a proposal loosens, the more peo
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from data_contracts.canonical import canonical_bytes, sha256_hex
 from data_contracts.errors import InputError
+from models.lifecycle import CHAMPION, PINNED, PLACED_KIND, RELEASED_KIND
 
+PROPOSAL_KIND: Final = "proposal"
+"""The entry of a proposal in one of its states."""
 KINDS: Final = ("policy", "model", "publication", "override", "erasure")
 DIRECTIONS: Final = ("tightens", "neutral", "loosens")
 QUORUM: Final = {"tightens": 1, "neutral": 2, "loosens": 3}
@@ -157,18 +161,29 @@ class Proposal:
         )
 
 
-def effect(proposal: Proposal) -> tuple[str, dict[str, Any]] | None:
-    """The entry that an approved proposal leaves beside its own: its kind and body."""
+def effect(proposal: Proposal, now: dt.datetime) -> tuple[str, dict[str, Any]] | None:
+    """The entry that an approved proposal leaves beside its own: its kind and body.
+
+    A model comes into force at the moment the proposal states (``effective_at``), and never before
+    ``now``, when the last person approved.
+    """
     if proposal.state != "approved":
         return None
     common = {"proposal_id": proposal.proposal_id, "content_sha256": proposal.content_sha256}
     content = proposal.content
     if proposal.kind == "model":
-        return "model_released", {
+        body = {
             "bundle": content["bundle_sha256"],
             "review_on": content["review_on"],
+            "effective_at": _effective(content, now),
+            **{k: content[k] for k in PINNED if k in content},
             **common,
         }
+        if "role" not in content:
+            return RELEASED_KIND, body
+        people = {"author": proposal.author, "approvals": list(proposal.approvals)}
+        # a bundle that only stands beside the champion is not released to decide
+        return (RELEASED_KIND if content["role"] == CHAMPION else PLACED_KIND), body | people
     if proposal.kind == "override":
         name = "override_lifted" if content["max_debt_amt"] is None else "override_in_force"
         return name, {
@@ -199,3 +214,9 @@ def effect(proposal: Proposal) -> tuple[str, dict[str, Any]] | None:
             **common,
         }
     return "policy_approved", {"pack": content["pack"], "sha256": content["sha256"], **common}
+
+
+def _effective(content: Mapping[str, Any], now: dt.datetime) -> str:
+    stated = content.get("effective_at")
+    wanted = now if stated is None else max(now, dt.datetime.fromisoformat(str(stated)))
+    return wanted.isoformat()

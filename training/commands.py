@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from data_contracts.errors import InputError
 from data_contracts.feature_frame import FeatureFrame
 from data_contracts.lake import check_output_folder, lake_info, read_table
+from data_contracts.provenance import lake_sha256
 from data_contracts.units import parse_day
 from features.asof import BookHistory
 from features.build import build_frame
@@ -24,7 +25,7 @@ from training.lab.fit import fit_strengths, write_strengths
 from training.lab.run import GENERATED, market_folder, run_book
 from training.labels import load_outcomes
 from training.lender import margin_rules
-from training.train import train
+from training.train import train, write_trained
 
 Stages = Callable[[str, int, int], None]
 Answer = tuple[int, dict[str, Any], str]
@@ -201,7 +202,7 @@ def run_train(arguments: argparse.Namespace, stages: Stages) -> Answer:
         )
     whom = APPLICATION if arguments.whom == "applicants" else BEHAVIOURAL
     trained = train(panel, histories, outcomes, first, last, arguments.seed, stages, whom)
-    trained.bundle.write(arguments.out)
+    write_trained(arguments.out, trained, lake_sha256(arguments.lake), arguments.seed)
     document = {"bundle_sha256": trained.bundle.sha256, "out": str(arguments.out), **trained.report}
     if arguments.mlflow is not None:
         from training.registry import log_training

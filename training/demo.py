@@ -15,6 +15,7 @@ from data_contracts.checks import check_lake
 from data_contracts.errors import InputError
 from data_contracts.importers import write_sample_market
 from data_contracts.lake import check_output_folder, lake_info, write_atomically
+from data_contracts.provenance import lake_sha256
 from features.asof import BookHistory
 from features.panel import PricePanel, load_panel
 from features.sets import BEHAVIOURAL
@@ -25,7 +26,7 @@ from training.labels import Outcomes, load_outcomes
 from training.lender import margin_rules
 from training.report import write_report
 from training.summary import judge, pool, summarise
-from training.train import Trained, train, train_application
+from training.train import Trained, train, train_application, write_trained
 
 MARKER: Final = "demo.json"
 SAMPLE_FIRST: Final = np.datetime64("2006-01-03")
@@ -180,9 +181,10 @@ def prepare_demo(
         stages("load", bucket + 1, buckets)
     outcomes = load_outcomes(out, panel)
     trained = train(panel, histories, outcomes, book.first, book.last, seed, stages)
-    trained.bundle.write(out / BUNDLE_FOLDER)
+    data_sha256 = lake_sha256(out)
+    write_trained(out / BUNDLE_FOLDER, trained, data_sha256, seed)
     applicants = train_application(panel, trained, book.first, seed)
-    applicants.bundle.write(out / APPLICATION_FOLDER)
+    write_trained(out / APPLICATION_FOLDER, applicants, data_sha256, seed)
     rows = [*trained.split.test_rows, book.last]
     return PreparedDemo(
         pack=pack,

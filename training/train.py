@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from data_contracts.canonical import sha256_hex
+from data_contracts.provenance import TrainingRecord, settled
 from data_contracts.units import LOG_ODDS_ONE, PROB_ONE, BoolArray, IntArray
 from features.asof import BookHistory
 from features.panel import PricePanel
@@ -21,7 +23,14 @@ from models.stability import frozen_document
 from training.by_month import month_spread
 from training.calibrate import CalibrationSample, block_sessions, calibrate, tier_edges
 from training.evaluate import auc
-from training.fit import LEAST_POSITIVES, Lesson, check_against_shap, fit_default_60
+from training.fit import (
+    HEAD_RECIPE,
+    LEAST_POSITIVES,
+    TEACHER_SHARE,
+    Lesson,
+    check_against_shap,
+    fit_default_60,
+)
 from training.labels import YEAR_SESSIONS, Outcomes
 from training.sample import Sample, build_sample
 from training.splits import Split, plan_split
@@ -51,6 +60,25 @@ class Trained:
     def may_judge(self, cluster: IntArray) -> BoolArray:
         """Rows that the scorer has not learnt from."""
         return self.split.judges(cluster)
+
+
+def write_trained(folder: Path, trained: Trained, data_sha256: str, seed: int) -> None:
+    """Write a bundle with the record of its training beside it.
+
+    Parameters
+    ----------
+    data_sha256 : of the lake's tables, by ``lake_sha256``
+    seed : as it was given to ``train``
+    """
+    report = trained.report
+    recipe = {
+        **HEAD_RECIPE.as_dict(),
+        "teacher_share": TEACHER_SHARE,
+        "reference_rows": REFERENCE_ROWS,
+        **{k: report[k] for k in ("feature_set", "split", "train_first", "train_last")},
+    }
+    trained.bundle.write(folder)
+    TrainingRecord(trained.bundle.sha256, settled(recipe), data_sha256, seed).write(folder)
 
 
 def _reference(sample: Sample) -> IntArray:

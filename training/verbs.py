@@ -157,6 +157,8 @@ def _add_validation_verbs(verbs: Any, verb: Add, group: Add) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder from `gearline train`")
     parser.add_argument("lake", type=Path, metavar="LAKE", help="the data folder")
     _add_report_options(parser.add_argument)
+    text = "also log the report to the bundle's run in MLflow in this folder"
+    parser.add_argument("--mlflow", type=Path, metavar="FOLDER", help=text)
 
     text = "fit the scorer on a part of a table and validate it on another"
     example = "gearline validate table loans.csv --target default --out out/validation"

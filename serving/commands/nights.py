@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,22 +22,25 @@ from data_contracts.lake import lake_info
 from data_contracts.units import parse_day
 from features.asof import BookHistory
 from features.panel import load_panel
-from models.bundle import Bundle
+from models.bundle import KEPT_FOLDER, Bundle, kept_bundle
+from models.lifecycle import CHALLENGER, Lineup
 from models.margin.security import MarketHistory
 from models.policy import PACK_NAMES, Pack, load_pack
 from serving.commands.case_file import example_body
 from serving.commands.places import (
     BUNDLE_FOLDER,
     CHECKPOINTS_FILE,
-    KEPT_BUNDLES,
     KEY_FILE,
     Answer,
     Stages,
     ledger_at,
 )
 from serving.ledger import Ledger, LedgerUnavailableError, Location, named
+from serving.lineup import night_lineup
 from serving.nightly import RunReport, reprice
+from serving.nightly.beside import Rival
 from serving.nightly.embedded import Embedded
+from serving.nightly.firm import effective_date
 from serving.nightly.store import Store
 
 ACCOUNTS_A_WORKER: Final = 20_000
@@ -106,16 +110,19 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
     root = store.market()
     as_of = parse_day(arguments.as_of, "--as-of")
     pack = pack_of_lake(lake_info(root).currency, arguments.policy)
-    bundle_folder: Path = arguments.bundle or root / BUNDLE_FOLDER
-    bundle = Bundle.read(bundle_folder)
     panel = load_panel(root, known_by=as_of)
     # refuse a wrong day before long work, and never record another than the one that was asked for
     session = panel.sessions[panel.session_index(np.datetime64(as_of))]
     if session != np.datetime64(as_of):
         raise InputError(f"{as_of} is no session of the market; the last one before is {session}")
     home, where = _ledger_of(store, arguments.ledger)
+    day = effective_date(panel, panel.session_index(session))
+    lineup = night_lineup(root, where, as_of, _begins(pack, day))
+    bundle_folder = _deciding(root, arguments.bundle, lineup)
+    bundle = Bundle.read(bundle_folder)
+    others = _beside(root, arguments.challenger, lineup, bundle)
 
-    def night(ledger: Ledger | None, bundle_path: str) -> RunReport:
+    def night(ledger: Ledger | None, bundle_path: str, rivals: Sequence[Rival]) -> RunReport:
         with engine_of(arguments, root) as engine:
             return reprice(
                 store.where,
@@ -130,17 +137,22 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
                 progress=stages,
                 engine=engine,
                 must_resume=arguments.resume,
+                rivals=rivals,
             )
 
     if arguments.dry_run:
-        run = night(None, "")
+        run = night(None, "", [Rival(r, b.sha256, str(at.resolve())) for r, at, b in others])
         done = "computed, nothing written"
     else:
         with _writing(home, str(where)) as ledger:
-            run = night(ledger, _inside(store, bundle_folder, bundle))
+            rivals = [Rival(r, b.sha256, _inside(store, at, b)) for r, at, b in others]
+            run = night(ledger, _inside(store, bundle_folder, bundle), rivals)
         done = f"sealed in {named(where)}"
         if run.repeated:
             done = f"were in {named(where)} already; nothing added"
+    champion = lineup.champion
+    if champion is not None and champion.bundle_sha256 != bundle.sha256:
+        champion = None
     document = {
         "run_id": run.run_id,
         "as_of": run.as_of.isoformat(),
@@ -151,13 +163,49 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
         "repeated": run.repeated,
         "resumed_buckets": run.resumed,
         "held": run.held,
+        "bundle_sha256": bundle.sha256,
+        "review_on": None if champion is None else champion.review_on.isoformat(),
+        "beside": [{"role": r["role"], "bundle_sha256": r["bundle"]} for r in run.beside],
         "cpu_seconds_by_stage": {k: round(v, 3) for k, v in run.seconds.items()},
         "peak_rss_mb": run.peak_rss_mb,
     }
     text = f"run {run.run_id}: {run.decisions:,} decisions {done}; sha256 {run.decisions_sha256}"
     if run.held:
         text += f"\n{run.held:,} clients could not be decided on and keep their limit: held.parquet"
+    text += "".join(
+        f"\n{r['role']} {r['bundle'][:16]} decided beside it, on nobody" for r in run.beside
+    )
+    if champion is not None and champion.past_review(day):
+        text += f"\nthe champion was to be reviewed by {champion.review_on}"
     return 0, document, text
+
+
+def _begins(pack: Pack, day: dt.date) -> dt.datetime:
+    """When a day begins in the market's own time: what is in force then decides its night."""
+    return dt.datetime.combine(day, dt.time(), ZoneInfo(pack.zone))
+
+
+def _deciding(root: Path, given: Path | None, lineup: Lineup) -> Path:
+    """The bundle that decides: the one that was named, else the champion, else the lake's own."""
+    if given is not None:
+        return given
+    if lineup.champion is None:
+        return root / BUNDLE_FOLDER
+    return kept_bundle(root, lineup.champion.bundle_sha256)
+
+
+def _beside(
+    root: Path, given: Sequence[Path], lineup: Lineup, deciding: Bundle
+) -> list[tuple[str, Path, Bundle]]:
+    """Role, folder and bundle of those beside it: who was named, else the ledger's line-up."""
+    if given:
+        return [(CHALLENGER, folder, Bundle.read(folder)) for folder in given]
+    found = []
+    for placed in lineup.beside:
+        if placed.bundle_sha256 != deciding.sha256:
+            folder = kept_bundle(root, placed.bundle_sha256)
+            found.append((placed.role, folder, Bundle.read(folder)))
+    return found
 
 
 def _ledger_of(store: Store, given: str | None) -> tuple[Path, Location]:
@@ -214,7 +262,7 @@ def _inside(store: Store, folder: Path, bundle: Bundle) -> str:
     try:
         return str(folder.resolve().relative_to(store.market().resolve()))
     except ValueError:
-        kept = f"{KEPT_BUNDLES}/{bundle.sha256[:16]}"
+        kept = f"{KEPT_FOLDER}/{bundle.sha256[:16]}"
         if not store.remote:
             bundle.write(store.root / kept)
             return kept

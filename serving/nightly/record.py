@@ -75,6 +75,8 @@ def sealed_digests(ledger: Ledger, position: int, path: Path) -> list[bytes]:
 def check_same(was: dict[str, Any] | None, now: dict[str, Any]) -> None:
     """Refuse to go on with a run whose inputs are no longer those it began with."""
     changed = [] if was is None else [k for k in now if k in was and was[k] != now[k]]
+    if was is not None and was.get("beside", []) != now.get("beside", []):
+        changed = [*(k for k in changed if k != "beside"), "choice of challengers"]
     if changed:
         raise InputError(
             f"run {now['run_id']} was begun with another {' and '.join(changed)}; restore what"

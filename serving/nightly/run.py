@@ -24,6 +24,7 @@ from models.bundle import Bundle
 from models.margin.security import FirmTerms, MarketHistory
 from models.policy import Pack, Policy
 from serving.ledger import Ledger, LedgerReader, Location, exists
+from serving.nightly.beside import Rival, bundle_at, check_named, check_rivals
 from serving.nightly.crowding import with_crowding
 from serving.nightly.embedded import Embedded
 from serving.nightly.firm import date_of, effective_date, firm_terms, funding_bps, tier_shifts
@@ -64,6 +65,7 @@ class RunReport:
     repeated : the night was on record already and nothing was added
     resumed : buckets that were sealed before, by a run that was broken off
     held : clients that could not be decided on and keep their limit
+    beside : role and bundle of each model that decided beside the champion, on nobody
     seconds : processor seconds by stage, summed over the workers
     peak_rss_mb : the most memory that one worker took
     """
@@ -77,6 +79,7 @@ class RunReport:
     repeated: bool = False
     resumed: int = 0
     held: int = 0
+    beside: tuple[dict[str, str], ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     peak_rss_mb: int = 0
 
@@ -99,6 +102,7 @@ def _report(
         segments=tuple(base / s for s in finished["segments"]),
         market_sha256=started["market"],
         held=finished.get("held", 0),
+        beside=tuple(started.get("beside", ())),
         **more,
     )
 
@@ -180,6 +184,7 @@ def reprice(
     engine: Engine | None = None,
     bundle_folder: Path | None = None,
     must_resume: bool = False,
+    rivals: Sequence[Rival] = (),
 ) -> RunReport:
     """Decide on every client of the lake as of a session.
 
@@ -195,6 +200,7 @@ def reprice(
     engine : None works in this process
     bundle_folder : where workers read the bundle, if it lies outside the lake
     must_resume : refuse to begin a night; only go on with one
+    rivals : challengers and shadows: they decide on every client beside the bundle, on nobody
 
     Notes
     -----
@@ -216,9 +222,12 @@ def reprice(
     known = recorded(record if ledger is None else ledger.where, run_id, session)
     if ledger is not None and known.started is not None and known.finished is not None:
         store.remove(f"{place}/{FIRST_FOLDER}")
+        check_named(known.finished, known.started, rivals)
         return _report(store.where, known.started, known.finished, repeated=True)
     if must_resume and known.started is None and not store.listing(f"{place}/{FIRST_FOLDER}"):
         raise InputError(f"run {run_id} has not begun; leave --resume out to begin it")
+    beside = tuple(bundle_at(root, r.folder) for r in rivals)
+    check_rivals(bundle, list(zip(rivals, beside, strict=True)))
     buckets = range(store.info().buckets if histories is None else len(histories))
     firm = firm_terms(root, session, policy)
     spent = Spent()
@@ -248,6 +257,7 @@ def reprice(
             last=last,
             overrides=overrides,
             write=ledger is not None,
+            rivals=tuple(rivals),
         )
         run = engine or Embedded(1)
         inside = isinstance(run, Embedded) and run.workers == 1
@@ -279,6 +289,7 @@ def reprice(
                 "market": market.sha256,
                 "previous_run": None if known.last is None else known.last["run_id"],
                 "overrides_before": seen,
+                **({"beside": [r.to_json() for r in rivals]} if rivals else {}),
             }
             check_same(known.started, started)
             ledger.append(
@@ -291,7 +302,11 @@ def reprice(
         work = replace(work, market=f"{place}/{MARKET_FOLDER}", market_sha256=market.sha256)
         wanted = [c for ids in terms.strangers.values() for c in ids]
         extra = None if last is None else find_strangers(store, last, wanted)
-        two = partial(_second_here, Inputs(panel, bundle, market, load)) if inside else second_task
+        two = (
+            partial(_second_here, Inputs(panel, bundle, market, load, beside))
+            if inside
+            else second_task
+        )
         counted = int(terms.clients.sum())
         finished, resumed = decide_and_seal(
             store, work, buckets, ledger, run, two,
@@ -302,8 +317,9 @@ def reprice(
             [{"kind": "run_finished", "body": finished}], idempotency_keys=[f"finished/{run_id}"]
         )
         store.remove(f"{place}/{FIRST_FOLDER}")
+    as_begun = {"market": market.sha256, "beside": [r.to_json() for r in rivals]}
     return _report(
-        store.where, {"market": market.sha256}, finished, resumed=resumed,
+        store.where, as_begun, finished, resumed=resumed,
         seconds=spent.seconds, peak_rss_mb=spent.peak_rss_mb,
     )  # fmt: skip
 

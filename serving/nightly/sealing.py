@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from serving.ledger import Ledger
+from serving.nightly.beside import seal_beside
 from serving.nightly.record import sealed_digests
 from serving.nightly.segments import DECISIONS_FILE
 from serving.nightly.store import Store
@@ -109,6 +110,8 @@ def _seal(store: Store, work: Work, ledger: Ledger, answer: SecondAnswer, file: 
         body = {"run_id": work.run_id, "bucket": answer.bucket, "clients": answer.held}
         key = f"held/{work.run_id}/{answer.bucket}"
         ledger.append([{"kind": "run_held", "body": body}], idempotency_keys=[key])
+    # so are the models beside the champion
+    seal_beside(ledger, work.run_id, answer.bucket, answer.beside)
     with store.base_with(file) as base:
         ledger.seal_segment(
             run_id=work.run_id,

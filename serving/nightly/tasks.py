@@ -30,6 +30,7 @@ from features.panel import PricePanel, load_panel
 from models.bundle import Bundle
 from models.decide.columns import losses_from_arrays, losses_to_arrays
 from models.policy import Policy
+from serving.nightly.beside import Beside, Rival, bundle_at, decide_beside, file_of
 from serving.nightly.partition import FirstPass, Held, Timer, first_pass, score_partition
 from serving.nightly.previous import LastNight, before_of, published, strangers
 from serving.nightly.rows import NightRows
@@ -52,6 +53,7 @@ class Work:
     market, market_sha256 : the snapshot's folder below ``scratch``, or below the lake
     overrides : by client, people's limits that bind when the decisions take effect
     write : whether segments are written; a dry run writes none
+    rivals : who decides beside the champion, on nobody
     """
 
     where: str
@@ -67,16 +69,18 @@ class Work:
     last: LastNight | None
     overrides: dict[str, Override]
     write: bool
+    rivals: tuple[Rival, ...] = ()
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a worker has loaded: panel, bundle, market, and how it gets a bucket's history."""
+    """What a worker has loaded: panel, bundles, market, and how it gets a bucket's history."""
 
     panel: PricePanel
     bundle: Bundle
     market: MarketSnapshot
     load: Callable[[int], BookHistory]
+    beside: tuple[Bundle, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,10 @@ class FirstAnswer:
 
 @dataclass(frozen=True)
 class SecondAnswer:
-    """What is decided of a bucket: the hash of every row in order, and the held clients."""
+    """What is decided of a bucket: the hash of every row in order, and the held clients.
+
+    ``beside`` is what challengers and shadows decided of it.
+    """
 
     bucket: int
     digests: list[bytes]
@@ -103,6 +110,7 @@ class SecondAnswer:
     written: int
     seconds: dict[str, float]
     peak_rss_mb: int
+    beside: tuple[Beside, ...] = ()
 
 
 _LOADED: dict[tuple[str, ...], object] = {}
@@ -143,7 +151,15 @@ def inputs_of(work: Work) -> Inputs:
         with store.bucket(bucket) as folder:
             return BookHistory.load(folder, known, bucket)
 
-    return Inputs(known, loaded, _once(("market", work.market_sha256), market), load)
+    def rivals() -> tuple[Bundle, ...]:
+        return tuple(bundle_at(store.market(), r.folder) for r in work.rivals)
+
+    hashes = tuple(r.bundle_sha256 for r in work.rivals)
+    beside = _once(("beside", *hashes), rivals)
+    if tuple(b.sha256 for b in beside) != hashes:
+        raise InputError("a challenger's bundle changed while the night ran; restore it")
+    snapshot = _once(("market", work.market_sha256), market)
+    return Inputs(known, loaded, snapshot, load, beside)
 
 
 def _peak_mb() -> int:
@@ -264,7 +280,19 @@ def second_of(work: Work, inputs: Inputs, bucket: int, extra: pa.Table | None) -
             store.put(f"{work.place}/bucket={bucket:03d}/{name}", data)
     timer("write")
     size = sum(len(data) for data in files.values())
-    return SecondAnswer(bucket, digests, held, size, timer.seconds, _peak_mb())
+    beside = []
+    for rival, bundle in zip(work.rivals, inputs.beside, strict=True):
+        data, rows = decide_beside(
+            bundle, first, before, work.overrides, work.policy, inputs.market,
+            run_id=work.run_id, currency=inputs.panel.currency,
+            known_at=known_at.astype("datetime64[us]").item().replace(tzinfo=dt.UTC),
+        )  # fmt: skip
+        name = file_of(work.place, rival.bundle_sha256, bucket)
+        if work.write:
+            store.put(name, data)
+        beside.append(Beside(rival, name, hashlib.sha256(data).hexdigest(), rows))
+        timer("beside")
+    return SecondAnswer(bucket, digests, held, size, timer.seconds, _peak_mb(), tuple(beside))
 
 
 def held_table(work: Work, held: tuple[Held, ...], published_rows: pa.Table | None) -> pa.Table:

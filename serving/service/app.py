@@ -14,11 +14,13 @@ import anyio.to_thread
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from data_contracts.errors import InputError
+from models.lifecycle import KINDS as ROLE_KINDS
 from serving.console.app import console_routes
 from serving.ledger import Ledger, LedgerReader, LedgerUnavailableError
 from serving.nightly.publishing.flow import follow, publish_first
@@ -43,6 +45,7 @@ from serving.service.overrides import Overrides
 from serving.service.problems import ProblemError, of_status
 from serving.service.requests import Ask, idempotency_key, read_ask
 from serving.service.settings import Settings
+from serving.service.shadow import ShadowDesk
 from serving.service.tokens import ROLES, Verifier
 from serving.service.world import load_world
 
@@ -68,6 +71,7 @@ class Service:
         self._desk: ReviewDesk | None = None
         self.overrides = Overrides(self)
         self.reviews_api = reviews.Reviews(self)
+        self.shadow = ShadowDesk(settings.lake, self.metrics)
         self.names: dict[str, dict[str, str]] = {"en": {}, "zh": {}}
 
     def start(self) -> None:
@@ -83,6 +87,8 @@ class Service:
         self._engine = Engine(self._ledger, self._reader, world, settings.now)
         self._known = self._in_force()
         self._learn_names()
+        self.shadow.follow(self.reader)
+        self.shadow.start()
         self._warm()
         self.metrics.good_until.set(world.features.good_until.timestamp())
         self.metrics.ready.set(1)
@@ -103,12 +109,13 @@ class Service:
             # a group that is being decided keeps the night it began with
             self.engine.world = fresh
             self._learn_names()
+            self.shadow.follow(self.reader)
             self.metrics.good_until.set(fresh.features.good_until.timestamp())
             self._known = known
 
     def _in_force(self) -> tuple[int, ...]:
         """Positions of the last entries that change what is in force."""
-        kinds = ("run_published", "model_released", "publication_approved", "night_monitored")
+        kinds = ("run_published", *ROLE_KINDS, "publication_approved", "night_monitored")
         last = (self.reader.latest(f"kind/{kind}") for kind in kinds)
         return tuple(found[0].position if found else -1 for found in last)
 
@@ -149,6 +156,7 @@ class Service:
         self.metrics.ready.set(0)
         if self._engine is not None:
             self._engine.close()
+            self.shadow.close()
             self._engine.world.close()
         store = None if self._desk is None else self._desk.store
         for part in (store, self._reader, self._ledger):
@@ -214,7 +222,11 @@ class Service:
             "location": f"/v1/decisions/{entry['decision_id']}",
             "content-language": call.language,
         }
-        return answer(self.shown(entry, call), 201, headers)
+        made = answer(self.shown(entry, call), 201, headers)
+        if not repeated:
+            # once the answer is out; nothing of it is in the answer or in the decision's entry
+            made.background = BackgroundTask(self.shadow.offer, entry, self.engine.world)
+        return made
 
     async def create_simulation(self, call: Call) -> Response:
         ask = self._ask(call)

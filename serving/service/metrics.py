@@ -33,6 +33,19 @@ class Metrics:
             ("outcome",),
             registry=self.registry,
         )
+        self.shadow = Counter(
+            "gearline_shadow_decisions_total",
+            "Decisions offered to models beside the champion, after the answer",
+            ("result",),
+            registry=self.registry,
+        )
+        for result in ("scored", "dropped", "skipped", "failed"):
+            self.shadow.labels(result)
+        self.beside = Gauge(
+            "gearline_models_beside_champion",
+            "Challengers and shadows that decide beside the champion, on nobody",
+            registry=self.registry,
+        )
         self.ready = Gauge("gearline_ready", "1 while the service is ready", registry=self.registry)
         self.good_until = Gauge(
             "gearline_features_good_until_timestamp_seconds",

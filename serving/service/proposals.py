@@ -14,6 +14,7 @@ from data_contracts.units import format_decimal
 from models.governance import (
     DIRECTIONS,
     KINDS,
+    PROPOSAL_KIND,
     FourEyesError,
     Proposal,
     StateError,
@@ -29,7 +30,6 @@ from serving.service.requests import Reader, idempotency_key
 if TYPE_CHECKING:
     from serving.service.app import Service
 
-PROPOSAL_KIND: Final = "proposal"
 AUTHORS: Final = frozenset({"reviewer", "risk", "validator", "admin"})
 APPROVERS: Final = frozenset({"approver"})
 READERS: Final = frozenset({"reviewer", "approver", "risk", "validator", "auditor", "admin"})
@@ -246,7 +246,7 @@ class Proposals:
         if of_case(proposal):
             overrides = self._service.overrides
             more, ending = await overrides.ended(proposal, call.caller.subject, because)
-        left = effect(proposal)
+        left = effect(proposal, self._service.settings.now())
         if left is not None:
             entries.append((freeze(left[0], left[1], canonical_bytes(left[1])), None))
         entries += more

@@ -11,6 +11,7 @@ from typing import Any, Final
 from data_contracts.errors import InputError
 from data_contracts.lake import check_output_folder
 from data_contracts.units import parse_day
+from models.bundle import Bundle
 from training.validation.closing import closing
 from training.validation.document import FORMAT, SEVERITIES, overall_grade, plain
 from training.validation.material import Material
@@ -110,7 +111,17 @@ def run_report(arguments: argparse.Namespace, stages: Stages) -> Answer:
     from training.validation.of_lake import material_of_lake
 
     _prepared(arguments)
-    return _answer(arguments, material_of_lake(arguments, stages), stages)
+    code, document, text = _answer(arguments, material_of_lake(arguments, stages), stages)
+    if arguments.mlflow is not None:
+        from training.registry import log_report
+
+        stages("mlflow", 0, 1)
+        bundle = Bundle.read(arguments.bundle).sha256
+        document["mlflow_run"] = log_report(
+            arguments.mlflow, arguments.bundle, bundle, arguments.out
+        )
+        stages("mlflow", 1, 1)
+    return code, document, text
 
 
 def run_table(arguments: argparse.Namespace, stages: Stages) -> Answer:

@@ -9,21 +9,18 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from data_contracts.canonical import sha256_hex
 from data_contracts.errors import InputError
 from data_contracts.lake import write_atomically
+from data_contracts.signed_report import CONTEXT, REPORT, SIGNATURE, key_id_of, read_signed
 
-# Signed in front of the hash, so that the key's signature serves no other purpose.
-CONTEXT: Final = b"gearline validation report v1\n"
-REPORT: Final = "report.json"
-SIGNATURE: Final = "report.sig.json"
+__all__ = ["REPORT", "SIGNATURE", "load_key", "read_signed", "report_bytes", "sign", "write_signed"]
 
 
 def report_bytes(document: dict[str, Any]) -> bytes:
@@ -70,7 +67,7 @@ def sign(data: bytes, key: Ed25519PrivateKey) -> dict[str, str]:
     digest, public = sha256_hex(data), _raw(key.public_key())
     return {
         "report_sha256": digest,
-        "key_id": sha256_hex(public)[:16],
+        "key_id": key_id_of(public),
         "public_key": base64.b64encode(public).decode(),
         "signature": base64.b64encode(key.sign(CONTEXT + digest.encode())).decode(),
     }
@@ -83,37 +80,3 @@ def write_signed(folder: Path, document: dict[str, Any], key: Ed25519PrivateKey)
     write_atomically(folder / REPORT, data)
     write_atomically(folder / SIGNATURE, report_bytes(dict(seal)))
     return seal
-
-
-def read_signed(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """A report whose signature holds.
-
-    Whether the key is the validator's, the reader decides by ``key_id``: anyone can sign with a
-    key of their own.
-
-    Raises
-    ------
-    InputError
-        If a file is missing, or the report is not what was signed.
-    """
-    try:
-        data = (folder / REPORT).read_bytes()
-        seal: dict[str, str] = orjson.loads((folder / SIGNATURE).read_bytes())
-        public = base64.b64decode(seal["public_key"], validate=True)
-        signature = base64.b64decode(seal["signature"], validate=True)
-        claimed = seal["report_sha256"]
-    except OSError as error:
-        raise InputError(
-            f"{folder} is no validation report: {Path(str(error.filename)).name} is missing;"
-            " make one with `gearline validate report`"
-        ) from None
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        raise InputError(f"{folder / SIGNATURE} is damaged; the report cannot be checked") from None
-    if sha256_hex(data) != claimed:
-        raise InputError(f"{folder / REPORT} was changed after it was signed; ask for the original")
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, CONTEXT + claimed.encode())
-    except (InvalidSignature, ValueError):
-        raise InputError(f"the signature of {folder / REPORT} does not hold") from None
-    document: dict[str, Any] = orjson.loads(data)
-    return document, seal

@@ -8,13 +8,13 @@ from typing import Any
 import anyio.to_thread
 from starlette.responses import Response
 
-from models.governance import Proposal
+from models.governance import PROPOSAL_KIND, Proposal
 from models.review import OVERRIDE_REASONS
 from serving.console.access import APPROVERS, AUTHORS, STAFF
 from serving.console.frame import Frame, Page, Visit
 from serving.console.reviews import person, store_of
 from serving.service.problems import ProblemError
-from serving.service.proposals import PROPOSAL_KIND, Proposals
+from serving.service.proposals import Proposals
 
 LISTED = 100
 

@@ -20,7 +20,7 @@ from data_contracts.canonical import canonical_bytes, sha256_hex
 from data_contracts.errors import InputError
 from data_contracts.lake import write_atomically
 from models.gate import Verdict, judge, load_bounds
-from models.governance import Proposal
+from models.governance import PROPOSAL_KIND, Proposal
 from serving.ledger import Ledger, LedgerReader, Location, is_url
 from serving.nightly.gate.study import Study, study
 from serving.nightly.monitors import monitor_run
@@ -35,7 +35,6 @@ from serving.nightly.publishing.history import (
 from serving.publish import ONLINE_FOLDER, current_run, record_drift, set_current, write_night
 
 JUDGED_KIND: Final = "gate_judged"
-PROPOSAL_KIND: Final = "proposal"
 AUTHOR: Final = "gearline publish"
 """Who proposes a held night: the gate itself, so that no person is both author and approver."""
 PEOPLE: Final = 2
