@@ -29,6 +29,12 @@ BUNDLE_FOLDER: Final = "bundle"
 """Where a lake keeps the scorer of its clients."""
 APPLICATION_FOLDER: Final = "bundle-application"
 """Beside it the scorer of an ``application`` set, for those without an account."""
+KEPT_FOLDER: Final = "bundles"
+"""Bundles that were made elsewhere, each in a folder named by the first 16 digits of its hash."""
+
+
+class BundleUnknownError(InputError):
+    """A hash that no bundle of the lake has."""
 
 
 def _listed(manifest: bytes) -> dict[str, Any]:
@@ -189,3 +195,34 @@ class Bundle:
                 " from; restore the bundle or register the changed one as a new bundle"
             )
         return bundle
+
+
+def kept_bundle(root: Path, sha256: str) -> Path:
+    """The folder of a lake that holds the bundle with a hash.
+
+    That is the lake's own bundle, the one for applicants, or one kept under its hash.
+
+    Raises
+    ------
+    BundleUnknownError
+        If the lake has no such bundle.
+    InputError
+        If the folder named by the hash holds other bytes.
+    """
+    named = (root / KEPT_FOLDER / sha256, root / KEPT_FOLDER / sha256[:16])
+    for folder in (*named, root / BUNDLE_FOLDER, root / APPLICATION_FOLDER):
+        manifest = folder / "bundle.json"
+        if not manifest.is_file():
+            continue
+        found = sha256_hex(manifest.read_bytes())
+        if found == sha256:
+            return folder
+        if folder in named:
+            raise InputError(
+                f"{folder.relative_to(root)} holds the bundle {found[:16]}, not the pinned"
+                f" {sha256[:16]}; restore it"
+            )
+    raise BundleUnknownError(
+        f"the lake has no bundle with hash {sha256[:16]}; keep it under"
+        f" {KEPT_FOLDER}/{sha256[:16]} first"
+    )

@@ -6,6 +6,7 @@ read; an edit voids every approval. The further a proposal loosens, the more peo
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -157,8 +158,12 @@ class Proposal:
         )
 
 
-def effect(proposal: Proposal) -> tuple[str, dict[str, Any]] | None:
-    """The entry that an approved proposal leaves beside its own: its kind and body."""
+def effect(proposal: Proposal, now: dt.datetime) -> tuple[str, dict[str, Any]] | None:
+    """The entry that an approved proposal leaves beside its own: its kind and body.
+
+    A policy and a model come into force at the moment the proposal states (``effective_at``), and
+    never before ``now``, when the last person approved.
+    """
     if proposal.state != "approved":
         return None
     common = {"proposal_id": proposal.proposal_id, "content_sha256": proposal.content_sha256}
@@ -167,6 +172,7 @@ def effect(proposal: Proposal) -> tuple[str, dict[str, Any]] | None:
         return "model_released", {
             "bundle": content["bundle_sha256"],
             "review_on": content["review_on"],
+            "effective_at": _effective(content, now),
             **common,
         }
     if proposal.kind == "override":
@@ -198,4 +204,15 @@ def effect(proposal: Proposal) -> tuple[str, dict[str, Any]] | None:
             "approvals": list(proposal.approvals),
             **common,
         }
-    return "policy_approved", {"pack": content["pack"], "sha256": content["sha256"], **common}
+    return "policy_approved", {
+        "pack": content["pack"],
+        "sha256": content["sha256"],
+        "effective_at": _effective(content, now),
+        **common,
+    }
+
+
+def _effective(content: Mapping[str, Any], now: dt.datetime) -> str:
+    stated = content.get("effective_at")
+    wanted = now if stated is None else max(now, dt.datetime.fromisoformat(str(stated)))
+    return wanted.isoformat()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,22 +22,30 @@ from data_contracts.lake import lake_info
 from data_contracts.units import parse_day
 from features.asof import BookHistory
 from features.panel import load_panel
-from models.bundle import Bundle
+from models.bundle import KEPT_FOLDER, Bundle
 from models.margin.security import MarketHistory
 from models.policy import PACK_NAMES, Pack, load_pack
+from serving.approved import model_in_force, pack_in_force
 from serving.commands.case_file import example_body
 from serving.commands.places import (
     BUNDLE_FOLDER,
     CHECKPOINTS_FILE,
-    KEPT_BUNDLES,
     KEY_FILE,
     Answer,
     Stages,
     ledger_at,
 )
-from serving.ledger import Ledger, LedgerUnavailableError, Location, named
+from serving.ledger import (
+    Ledger,
+    LedgerReader,
+    LedgerUnavailableError,
+    Location,
+    exists,
+    named,
+)
 from serving.nightly import RunReport, reprice
 from serving.nightly.embedded import Embedded
+from serving.nightly.firm import effective_date
 from serving.nightly.store import Store
 
 ACCOUNTS_A_WORKER: Final = 20_000
@@ -106,14 +115,18 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
     root = store.market()
     as_of = parse_day(arguments.as_of, "--as-of")
     pack = pack_of_lake(lake_info(root).currency, arguments.policy)
-    bundle_folder: Path = arguments.bundle or root / BUNDLE_FOLDER
-    bundle = Bundle.read(bundle_folder)
     panel = load_panel(root, known_by=as_of)
     # refuse a wrong day before long work, and never record another than the one that was asked for
     session = panel.sessions[panel.session_index(np.datetime64(as_of))]
     if session != np.datetime64(as_of):
         raise InputError(f"{as_of} is no session of the market; the last one before is {session}")
     home, where = _ledger_of(store, arguments.ledger)
+    day = effective_date(panel, panel.session_index(session))
+    approved, released = _approved(root, where, pack, day)
+    if arguments.policy is None and approved is not None:
+        pack = approved
+    bundle_folder: Path = arguments.bundle or released or root / BUNDLE_FOLDER
+    bundle = Bundle.read(bundle_folder)
 
     def night(ledger: Ledger | None, bundle_path: str) -> RunReport:
         with engine_of(arguments, root) as engine:
@@ -158,6 +171,18 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
     if run.held:
         text += f"\n{run.held:,} clients could not be decided on and keep their limit: held.parquet"
     return 0, document, text
+
+
+def _approved(
+    root: Path, where: Location, pack: Pack, day: dt.date
+) -> tuple[Pack | None, Path | None]:
+    """The pack and the clients' scorer that people's approvals bring into force when a day begins
+    in the market's own time; None where nothing was approved."""
+    if not exists(where):
+        return None, None
+    moment = dt.datetime.combine(day, dt.time(), ZoneInfo(pack.zone))
+    with LedgerReader(where) as reader:
+        return pack_in_force(root, reader, pack.name, moment), model_in_force(root, reader, moment)
 
 
 def _ledger_of(store: Store, given: str | None) -> tuple[Path, Location]:
@@ -214,7 +239,7 @@ def _inside(store: Store, folder: Path, bundle: Bundle) -> str:
     try:
         return str(folder.resolve().relative_to(store.market().resolve()))
     except ValueError:
-        kept = f"{KEPT_BUNDLES}/{bundle.sha256[:16]}"
+        kept = f"{KEPT_FOLDER}/{bundle.sha256[:16]}"
         if not store.remote:
             bundle.write(store.root / kept)
             return kept

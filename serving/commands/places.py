@@ -13,7 +13,6 @@ LEDGER_FILE: Final = "ledger.sqlite"
 CHECKPOINTS_FILE: Final = "ledger.checkpoints"
 KEY_FILE: Final = "keys/ledger.key"
 BUNDLE_FOLDER: Final = "bundle"
-KEPT_BUNDLES: Final = "bundles"
 
 Stages = Callable[[str, int, int], None]
 Answer = tuple[int, dict[str, Any], str]

@@ -82,12 +82,21 @@ class Engine:
         world: World,
         now: Callable[[], dt.datetime],
     ) -> None:
-        self.world = world
+        self._world = world
         self._ledger, self._reader, self._now = ledger, reader, now
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._in_flight: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="decisions", daemon=True)
         self._thread.start()
+
+    @property
+    def world(self) -> World:
+        """The world in force now."""
+        return self._world.at(self._now())
+
+    @world.setter
+    def world(self, world: World) -> None:
+        self._world = world
 
     def close(self) -> None:
         """Finish what has been asked for, then stop."""
@@ -211,7 +220,8 @@ class Engine:
             loop.call_soon_threadsafe(_finish, jobs)
 
     def _do_group(self, group: list[Job]) -> None:
-        world, now = self.world, self._now()
+        now = self._now()
+        world = self._world.at(now)
         asked = [job for job in group if job.ask is not None]
         prepared: list[tuple[Job, Prepared]] = []
         for job in asked:
