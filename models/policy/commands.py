@@ -12,7 +12,6 @@ from data_contracts.errors import InputError
 from data_contracts.units import format_decimal, parse_day
 from models.policy.check import Finding, check_documents, unverified
 from models.policy.document import documents_of_file, shipped_documents
-from models.policy.kept import keep
 from models.policy.pack import (
     LEVELS,
     PACK_NAMES,
@@ -222,6 +221,8 @@ def run_check(arguments: argparse.Namespace, stages: Stages) -> Answer:
 
 def run_keep(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``policy keep``: what the linter finds something in is not kept, and nothing is written."""
+    from models.policy.kept import keep  # it writes, with libraries that showing a pack needs not
+
     document, house = _documents(arguments.pack)
     pack, found = check_documents(document, house)
     if pack is None or found:
