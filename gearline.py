@@ -203,6 +203,12 @@ def _add_policy_verbs(verbs: Any) -> None:
     p = _verb(group, "check", run + "check", text, "gearline policy check")
     p.add_argument("packs", nargs="*", metavar="PACK", help="packs or YAML files (default: all)")
 
+    text = "keep a pack in a lake under its hash, to propose it for approval"
+    example = "gearline policy keep house-2026.yaml --lake out/demo"
+    p = _verb(group, "keep", run + "keep", text, example)
+    p.add_argument("pack", metavar="FILE", help="us, cn or a YAML file")
+    _lake(p)
+
 
 def _add_review_verbs(verbs: Any) -> None:
     group = _group(verbs, "review", "the queue of decisions for people", "gearline review list")

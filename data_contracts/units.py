@@ -18,6 +18,7 @@ suffix       meaning                        integer quantum         example
 from __future__ import annotations
 
 import datetime as dt
+import re
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Final
 
@@ -50,6 +51,10 @@ MAX_DIGITS: Final = 60
 """Digits of a decimal string that are read at all; far above any quantity of ours."""
 
 
+_PLAIN: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
+"""How nearly every amount is written: read without making a ``Decimal`` first."""
+
+
 def parse_decimal(text: str, places: int, what: str) -> int:
     """The integer number of ``10**-places`` in a decimal string, exactly.
 
@@ -61,6 +66,10 @@ def parse_decimal(text: str, places: int, what: str) -> int:
     >>> parse_decimal("12.34", 2, "cash_amt")
     1234
     """
+    if type(text) is str and _PLAIN.fullmatch(text):
+        whole, _, part = text.partition(".")
+        if len(part) <= places:
+            return int(whole + part.ljust(places, "0"))
     try:
         sign, digits, exponent = Decimal(text).as_tuple()
     except (InvalidOperation, TypeError, ValueError):
@@ -76,9 +85,9 @@ def parse_decimal(text: str, places: int, what: str) -> int:
             )
         number: int = int("".join(map(str, digits))) * 10 ** max(shift, 0)
         unit: int = 10 ** max(-shift, 0)
-        whole, part = divmod(number, unit)
-        if not part:
-            return -whole if sign else whole
+        units, rest = divmod(number, unit)
+        if not rest:
+            return -units if sign else units
     raise InputError(
         f"{what}: {text!r} has more than {places} decimal places or is not finite; round it first"
     )
@@ -90,9 +99,12 @@ def format_decimal(value: int, places: int) -> str:
     >>> format_decimal(-1234, 2)
     '-12.34'
     """
-    sign = "-" if value < 0 else ""
-    whole, part = divmod(abs(int(value)), 10**places)
-    return f"{sign}{whole}.{part:0{places}d}"
+    number = int(value)
+    sign, digits = ("", str(number)) if number >= 0 else ("-", str(-number))
+    if len(digits) <= places:
+        digits = digits.zfill(places + 1)
+    # without places there is still one, a zero
+    return f"{sign}{digits[:-places]}.{digits[-places:]}" if places else f"{sign}{digits}.0"
 
 
 LARGEST_QUANTA: Final = 2**52

@@ -82,7 +82,7 @@ class Bundle:
                 " catalogue"
             )
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Feature names in set order."""
         return tuple(f["name"] for f in self.features["features"])

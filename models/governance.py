@@ -164,8 +164,8 @@ class Proposal:
 def effect(proposal: Proposal, now: dt.datetime) -> tuple[str, dict[str, Any]] | None:
     """The entry that an approved proposal leaves beside its own: its kind and body.
 
-    A model comes into force at the moment the proposal states (``effective_at``), and never before
-    ``now``, when the last person approved.
+    A policy and a model come into force at the moment the proposal states (``effective_at``), and
+    never before ``now``, when the last person approved.
     """
     if proposal.state != "approved":
         return None
@@ -213,7 +213,12 @@ def effect(proposal: Proposal, now: dt.datetime) -> tuple[str, dict[str, Any]] |
             "approvals": list(proposal.approvals),
             **common,
         }
-    return "policy_approved", {"pack": content["pack"], "sha256": content["sha256"], **common}
+    return "policy_approved", {
+        "pack": content["pack"],
+        "sha256": content["sha256"],
+        "effective_at": _effective(content, now),
+        **common,
+    }
 
 
 def _effective(content: Mapping[str, Any], now: dt.datetime) -> str:

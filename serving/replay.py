@@ -18,7 +18,7 @@ from data_contracts.snapshot import MarketSnapshot
 from models.bundle import Bundle
 from models.decide import DecisionColumns, decide_columns
 from models.decide.body import bodies
-from models.policy import load_pack
+from models.policy.kept import pack_of
 from serving.ledger import LedgerReader, Location, named, read_entries
 from serving.nightly.segments import read_decisions, read_inputs, segment_table
 from serving.replay_online import replay_entries
@@ -120,7 +120,7 @@ def _decide_again(segment: _Segment, root: Path, rows: list[int]) -> tuple[Decis
     run = segment.run
     bundle = Bundle.read(root / run["bundle_path"], verify=False)
     market = MarketSnapshot.read(segment.path.parent.parent / "market", verify=False)
-    policy = load_pack(run["policy"]).on(dt.date.fromisoformat(run["effective_on"]))
+    policy = pack_of(root, run).on(dt.date.fromisoformat(run["effective_on"]))
     cases, values = read_inputs(segment.path.parent, rows)
     frame = FeatureFrame(
         str(bundle.features["feature_set"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -12,14 +13,16 @@ import numpy as np
 
 from data_contracts.case import case_from_json
 from data_contracts.decision import DECISION_ENGINE_VERSION, body_sha256
+from data_contracts.errors import InputError
 from data_contracts.feature_frame import FeatureFrame
 from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import NULL
-from models.bundle import APPLICATION_FOLDER, Bundle
+from models.bundle import APPLICATION_FOLDER, Bundle, kept_bundle
 from models.conditions import Fact, settle
 from models.decide import decide_columns
 from models.decide.body import bodies
-from models.policy import load_pack
+from models.policy import Pack
+from models.policy.kept import pack_of
 from serving.ledger import StoredEntry
 
 BATCH: Final = 256
@@ -39,20 +42,28 @@ def _market(folder: Path) -> MarketSnapshot:
     return MarketSnapshot.read(folder, verify=False)
 
 
+@lru_cache(maxsize=4)
+def _pack(root: Path, name: str, sha256: str) -> Pack:
+    return pack_of(root, {"policy": name, "policy_sha256": sha256})
+
+
 def _bundle_of(root: Path, run: Mapping[str, Any], wanted: str) -> Bundle:
-    """The night's bundle, or the one for applicants where the decision names that."""
+    """The night's bundle, or the one that the decision names: for applicants, or released since."""
     own = _bundle(root / run["bundle_path"])
+    if own.sha256 == wanted:
+        return own
+    with suppress(InputError):
+        return _bundle(kept_bundle(root, wanted))
+    # the difference is then the finding
     other = root / APPLICATION_FOLDER
-    if own.sha256 != wanted and other.is_dir():
-        return _bundle(other)
-    return own
+    return _bundle(other) if other.is_dir() else own
 
 
 def replay_entries(
     root: Path, entries: Sequence[StoredEntry], runs: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Outcome]:
     """Decide and settle again; ``runs`` holds the start of each night."""
-    groups: dict[tuple[str, str], list[StoredEntry]] = {}
+    groups: dict[tuple[str, str, str], list[StoredEntry]] = {}
     for entry in entries:
         body: Any = entry.body
         made_by = body["decision"]["engine_version"]
@@ -63,11 +74,14 @@ def replay_entries(
             )
             yield body["decision_id"], [what], {}
             continue
-        key = (str(body["night"]), str(body["decision"]["hashes"]["bundle"]))
+        hashes = body["decision"]["hashes"]
+        key = (str(body["night"]), str(hashes["bundle"]), str(hashes["policy"]))
         groups.setdefault(key, []).append(entry)
-    for (night, bundle), found in groups.items():
+    for (night, bundle, policy), found in groups.items():
+        # an approved proposal may have brought another pack into force than the night's
+        run = {**runs[night], "policy_sha256": policy}
         for start in range(0, len(found), BATCH):
-            yield from _again(root, runs[night], bundle, found[start : start + BATCH])
+            yield from _again(root, run, bundle, found[start : start + BATCH])
 
 
 def _again(
@@ -76,7 +90,8 @@ def _again(
     stored: list[Any] = [entry.body for entry in entries]
     bundle = _bundle_of(root, run, wanted)
     market = _market(root / "runs" / str(run["run_id"]) / "market")
-    policy = load_pack(str(run["policy"])).on(dt.date.fromisoformat(str(run["effective_on"])))
+    pack = _pack(root, str(run["policy"]), str(run["policy_sha256"]))
+    policy = pack.on(dt.date.fromisoformat(str(run["effective_on"])))
     cases = [case_from_json(body["case"]) for body in stored]
     values = np.array(
         [[NULL if v is None else v for v in body["features"]] for body in stored], dtype=np.int64

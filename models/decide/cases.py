@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from data_contracts.canonical import canonical_bytes
+from data_contracts.canonical import bytes_of_typed
 from data_contracts.case import Book, Case, case_to_json
 from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import NULL, BoolArray, IntArray
@@ -147,7 +147,12 @@ class CaseColumns:
     @cached_property
     def documents(self) -> list[bytes]:
         """The canonical bytes of each case, which its hash is over."""
-        return [canonical_bytes(case_to_json(c)) for c in self.cases]
+        return [bytes_of_typed(document) for document in self.jsons]
+
+    @cached_property
+    def jsons(self) -> list[dict[str, Any]]:
+        """Each case as its JSON document."""
+        return [case_to_json(c) for c in self.cases]
 
     def prepare(self) -> CaseColumns:
         """Make every column now; returns itself."""

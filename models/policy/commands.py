@@ -217,3 +217,23 @@ def run_check(arguments: argparse.Namespace, stages: Stages) -> Answer:
             text.append(f"{name}: cannot be read, {len(found)} findings")
         text += [f"  {f.kind}: {f.parameter}: {f.detail}" for f in found]
     return FOUND if findings else DONE, {"packs": packs, "findings": findings}, "\n".join(text)
+
+
+def run_keep(arguments: argparse.Namespace, stages: Stages) -> Answer:
+    """``policy keep``: what the linter finds something in is not kept, and nothing is written."""
+    from models.policy.kept import keep  # it writes, with libraries that showing a pack needs not
+
+    document, house = _documents(arguments.pack)
+    pack, found = check_documents(document, house)
+    if pack is None or found:
+        first = found[0]
+        raise InputError(
+            f"{arguments.pack}: {len(found)} findings, so it is not kept: {first.kind}:"
+            f" {first.parameter}: {first.detail}; `gearline policy check {arguments.pack}` lists"
+            " them all"
+        )
+    if not arguments.lake.is_dir():
+        raise InputError(f"there is no lake {arguments.lake}; name one with --lake DIR")
+    sha256 = keep(arguments.lake, document, house)
+    text = f"pack {pack.name} is kept as {sha256}; propose that hash for approval"
+    return DONE, {"pack": pack.name, "sha256": sha256}, text

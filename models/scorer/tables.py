@@ -124,7 +124,7 @@ class AdditiveTables:
                 "the scorer tables can pass 8192 log-odds; a decision cannot hold that"
             )
 
-    @property
+    @cached_property
     def base_attribution(self) -> int:
         """The reference population's mean score; attributions are against it."""
         return self.base + sum(e.constant for e in self.effects)

@@ -26,6 +26,7 @@ from models.bundle import KEPT_FOLDER, Bundle, kept_bundle
 from models.lifecycle import CHALLENGER, Lineup
 from models.margin.security import MarketHistory
 from models.policy import PACK_NAMES, Pack, load_pack
+from serving.approved import pack_in_force
 from serving.commands.case_file import example_body
 from serving.commands.places import (
     BUNDLE_FOLDER,
@@ -35,7 +36,14 @@ from serving.commands.places import (
     Stages,
     ledger_at,
 )
-from serving.ledger import Ledger, LedgerUnavailableError, Location, named
+from serving.ledger import (
+    Ledger,
+    LedgerReader,
+    LedgerUnavailableError,
+    Location,
+    exists,
+    named,
+)
 from serving.lineup import night_lineup
 from serving.nightly import RunReport, reprice
 from serving.nightly.beside import Rival
@@ -118,6 +126,9 @@ def run_reprice(arguments: argparse.Namespace, stages: Stages) -> Answer:
     home, where = _ledger_of(store, arguments.ledger)
     day = effective_date(panel, panel.session_index(session))
     lineup = night_lineup(root, where, as_of, _begins(pack, day))
+    approved = _approved(root, where, pack, day)
+    if arguments.policy is None and approved is not None:
+        pack = approved
     bundle_folder = _deciding(root, arguments.bundle, lineup)
     bundle = Bundle.read(bundle_folder)
     others = _beside(root, arguments.challenger, lineup, bundle)
@@ -206,6 +217,14 @@ def _beside(
             folder = kept_bundle(root, placed.bundle_sha256)
             found.append((placed.role, folder, Bundle.read(folder)))
     return found
+
+
+def _approved(root: Path, where: Location, pack: Pack, day: dt.date) -> Pack | None:
+    """The pack that people's approvals bring into force when a day begins; None where none was."""
+    if not exists(where):
+        return None
+    with LedgerReader(where) as reader:
+        return pack_in_force(root, reader, pack.name, _begins(pack, day))
 
 
 def _ledger_of(store: Store, given: str | None) -> tuple[Path, Location]:

@@ -11,7 +11,8 @@ from data_contracts.errors import InputError
 from data_contracts.lake import decimal_to_int
 from data_contracts.units import parse_decimal
 from models.gate.reconcile import LINES, Terms, lends_more, reconcile, totals
-from models.policy import Policy, load_pack
+from models.policy import Policy
+from models.policy.kept import pack_of
 from serving.commands.places import Answer, Stages, existing_ledger
 from serving.ledger import LedgerReader
 from serving.nightly.publishing.history import Run, find_run, history
@@ -80,7 +81,7 @@ def _lines(policy: Policy) -> dict[str, int]:
 def decided_terms(root: Path, reader: LedgerReader, run: Run) -> dict[str, Terms]:
     """What holds of each client: the published limit or a tighter override, rate and lines."""
     day = run.effective_on
-    lines = _lines(load_pack(str(run.started["policy"])).on(day))
+    lines = _lines(pack_of(root, run.started).on(day))
     overrides = {c: o.max_debt_amt for c, o in in_force(reader, day).items()}
     found = {}
     for name in run.finished["segments"]:

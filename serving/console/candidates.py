@@ -1,50 +1,49 @@
-"""A proposed policy pack: one house rule changed, kept under its hash, and what it would do.
-
-The document that an approver reads is the one that was hashed: it is kept in the lake under that
-hash, and refused if its content no longer has it.
-"""
+"""A proposed policy pack: one house rule changed, and what it would do."""
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 
 from data_contracts.decision import OUTCOMES
 from data_contracts.errors import InputError
 from data_contracts.feature_frame import FeatureFrame
-from data_contracts.lake import write_atomically
 from data_contracts.units import IntArray, parse_decimal
 from models.decide import decide_columns
-from models.policy.document import read_yaml, shipped_documents
-from models.policy.pack import PLACES, Pack, build_pack, rule_bodies
+from models.policy.document import shipped_documents
+from models.policy.pack import PLACES, Pack, rule_bodies
 from serving.console.night_figures import LIMIT_EDGES_E6
 from serving.console.pictures import Bin, binned
 from serving.service.world import World
 
-FOLDER: Final = "policies"
 SAMPLE: Final = 400
 SEED: Final = 9
 LONGEST_REFERENCE: Final = 200
 
 
 def changed_pack(
-    name: str, rule: str, values: str, since: dt.date, reference: str
+    name: str,
+    rule: str,
+    values: str,
+    since: dt.date,
+    reference: str,
+    documents: tuple[dict[str, Any], dict[str, Any]] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The documents of a shipped pack with one more dated value of a house rule.
+    """The documents of a pack with one more dated value of a house rule.
 
     ``values`` are written as in the pack: decimals, one a tier where the rule has one a tier.
+    ``documents`` are those of the pack in force, the shipped one unless given.
 
     Raises
     ------
     InputError
         If the rule is none of the house's, or a value is not of its unit.
     """
-    document, house = shipped_documents(name)
+    document, house = documents or shipped_documents(name)
+    document = dict(document)
     bodies = rule_bodies(document, house)
     if rule not in bodies or bodies[rule]["level"] != "house":
         raise InputError(f"{rule!r} is no rule of the house; law is changed by those who make it")
@@ -66,45 +65,9 @@ def changed_pack(
     history[since] = {**item, "reference": reference, "verified": True}
     body["values"] = dict(sorted(history.items(), key=lambda i: str(i[0])))
     document["parameters"] = {**document["parameters"], rule: body}
-    return document, house
-
-
-def keep(root: Path, document: dict[str, Any], house: dict[str, Any]) -> str:
-    """Write a candidate under its hash; returns the hash. A pack that breaks a rule is refused."""
-    pack = build_pack(document, house)
-    text = yaml.safe_dump({"document": document, "house": house}, allow_unicode=True)
-    write_atomically(root / FOLDER / f"{pack.sha256}.yaml", text.encode())
-    return pack.sha256
-
-
-def kept(root: Path, sha256: str) -> Pack | None:
-    """The candidate with a hash, or None where the lake has none."""
-    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-        return None
-    path = root / FOLDER / f"{sha256}.yaml"
-    if not path.is_file():
-        return None
-    found = read_yaml(path.read_text(encoding="utf-8"), path.name)
-    pack = build_pack(found["document"], found["house"])
-    if pack.sha256 != sha256:
-        raise InputError(
-            f"the candidate {sha256[:16]} was changed after it was proposed; make it anew"
-        )
-    return pack
-
-
-def latest(root: Path, count: int) -> list[str]:
-    """The hashes of the candidates that were kept last."""
-    files = sorted((root / FOLDER).glob("*.yaml"), key=lambda p: (-p.stat().st_mtime, p.name))
-    return [p.stem for p in files[:count]]
-
-
-def direction(rows: list[dict[str, Any]]) -> str:
-    """Which way a change goes, for the number of people who must agree: the loosest part counts."""
-    found = {str(r["change"]) for r in rows}
-    if "looser" in found or "removed" in found:
-        return "loosens"
-    return "tightens" if found and found <= {"tighter", "added"} else "neutral"
+    # the profile said it from the first date on; now the pack says more, and one of them says it
+    profile = {k: v for k, v in house["from_first_date"].items() if k != rule}
+    return document, {**house, "from_first_date": profile}
 
 
 @dataclass(frozen=True)

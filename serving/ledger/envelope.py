@@ -119,7 +119,7 @@ def rfc3339_micros(moment: datetime) -> str:
     >>> rfc3339_micros(datetime(2024, 3, 1, 10, 0, tzinfo=UTC))
     '2024-03-01T10:00:00.000000Z'
     """
-    return _in_utc(moment).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return _in_utc(moment).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def next_entry_id(moment: datetime, previous: UUID | None) -> UUID:

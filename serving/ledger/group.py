@@ -26,9 +26,22 @@ from serving.ledger.envelope import (
 from serving.ledger.reading import REQUEST_CONFLICT
 
 Clock = Callable[[], datetime]
+KEYS_AT_ONCE = 500
 Act = Callable[[Database, int], Sequence[Request]]
 """Work inside a submission's transaction: reads and changes tables of its own, given the position
 that its first entry gets, and returns entries to record. Raising undoes what it changed."""
+Row = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a submission adds to tables of its own that cannot be refused: with its group, at once.
+
+    ``make`` is given the position that its first entry gets; it returns entries to record, and rows
+    each with the statement that inserts it.
+    """
+
+    make: Callable[[int], tuple[Sequence[Request], Sequence[tuple[str, Row]]]]
 
 
 @dataclass
@@ -42,7 +55,7 @@ class Submission:
 
     items: list[tuple[Request, str | None]]
     request: KeyedRequest | None = None
-    act: Act | None = None
+    act: Act | Rows | None = None
     positions: list[int] = field(default_factory=list)
     entries: list[bytes] = field(default_factory=list)
     repeated: bool = False
@@ -59,6 +72,7 @@ class _Batch:
     labels: list[tuple[str, int]] = field(default_factory=list)
     requests: list[tuple[str, bytes, int, str]] = field(default_factory=list)
     expired: list[tuple[str]] = field(default_factory=list)
+    others: dict[str, list[Row]] = field(default_factory=dict)
 
 
 class GroupCommit:
@@ -89,12 +103,13 @@ class GroupCommit:
             entry_id = _entry_id(last) if last is not None else None
             batch = _Batch()
             taken: dict[str, Submission] = {}
+            recorded = self._recorded_requests(group)
             for waiting in group:
                 try:
-                    if self._is_repeated(waiting, taken):
+                    if self._is_repeated(waiting, taken, recorded):
                         continue
                     known = self._known_positions(waiting.items, batch)
-                    items = [*waiting.items, *self._acted(waiting, tree.size)]
+                    items = [*waiting.items, *self._acted(waiting, tree.size, batch)]
                 except InputError as refused:  # the caller's own mistake; nothing written for it
                     waiting.error = refused
                     if waiting.request is not None and taken.get(waiting.request.key) is waiting:
@@ -117,10 +132,17 @@ class GroupCommit:
             for waiting in group:
                 waiting.done = True
 
-    def _acted(self, waiting: Submission, size: int) -> list[tuple[Request, str | None]]:
+    def _acted(
+        self, waiting: Submission, size: int, batch: _Batch
+    ) -> list[tuple[Request, str | None]]:
         """The entries of a submission's act; what a refused one changed is undone."""
         if waiting.act is None:
             return []
+        if isinstance(waiting.act, Rows):
+            requests, rows = waiting.act.make(size + len(waiting.items))
+            for sql, row in rows:
+                batch.others.setdefault(sql, []).append(row)
+            return [(request, None) for request in requests]
         execute = self._connection.execute
         execute("SAVEPOINT act")
         try:
@@ -151,8 +173,29 @@ class GroupCommit:
                 " VALUES (?, ?, ?, ?)",
                 batch.requests,
             )
+        for sql, rows in batch.others.items():
+            insert(sql, rows)
 
-    def _is_repeated(self, waiting: Submission, taken: dict[str, Submission]) -> bool:
+    def _recorded_requests(self, group: list[Submission]) -> dict[str, tuple[bytes, int, str]]:
+        """Hash, position and end of what is on record under the requests of a group, by key."""
+        keys = sorted({s.request.key for s in group if s.request is not None})
+        found: dict[str, tuple[bytes, int, str]] = {}
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            part = keys[start : start + KEYS_AT_ONCE]
+            rows = self._connection.execute(
+                "SELECT key, request_sha256, position, expires_at FROM requests WHERE key IN"
+                f" ({', '.join('?' * len(part))})",
+                part,
+            ).fetchall()
+            found |= {key: (sha256, position, until) for key, sha256, position, until in rows}
+        return found
+
+    def _is_repeated(
+        self,
+        waiting: Submission,
+        taken: dict[str, Submission],
+        on_record: dict[str, tuple[bytes, int, str]],
+    ) -> bool:
         """Whether a request is on record: then it gets the first one's position and entry."""
         request = waiting.request
         if request is None:
@@ -162,15 +205,14 @@ class GroupCommit:
             recorded = before.request.sha256
             position, entry = before.positions[0], before.entries[0]
         else:
-            row = self._connection.execute(
-                "SELECT r.request_sha256, r.position, r.expires_at, e.entry FROM requests r"
-                " JOIN entries e ON e.position = r.position WHERE r.key = ?",
-                (request.key,),
-            ).fetchone()
-            if row is None or row[2] <= rfc3339_micros(self._clock()):
+            found = on_record.get(request.key)
+            if found is None or found[2] <= rfc3339_micros(self._clock()):
                 taken[request.key] = waiting
                 return False
-            recorded, position, _, entry = row
+            recorded, position, _ = found
+            [entry] = self._connection.execute(
+                "SELECT entry FROM entries WHERE position = ?", (position,)
+            ).fetchone() or (b"",)
         if recorded != request.sha256:
             raise RequestConflictError(REQUEST_CONFLICT)
         waiting.positions, waiting.entries, waiting.repeated = [position], [entry], True

@@ -1,7 +1,7 @@
 """The reading side: entries, proofs and the export, from a connection that cannot write."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,6 +26,7 @@ REQUEST_CONFLICT = (
 )
 # Entries fetched per view of the file: a slow reader must not keep the write-ahead log growing.
 _ENTRIES_PER_VIEW = 1000
+LABELS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,22 @@ class LedgerReader:
             (label, limit, count),
         )
         return [stored_entry(self.where, position, entry) for position, entry in rows]
+
+    def newest(self, labels: Sequence[str]) -> dict[str, StoredEntry]:
+        """The last entry under each of some labels; those without one are left out."""
+        found: dict[str, StoredEntry] = {}
+        for start in range(0, len(labels), LABELS_AT_ONCE):
+            part = labels[start : start + LABELS_AT_ONCE]
+            rows = self._query(
+                "SELECT l.label, e.position, e.entry FROM (SELECT label, max(position) AS position"
+                f" FROM labels WHERE label IN ({', '.join('?' * len(part))}) GROUP BY label) l"
+                " JOIN entries e ON e.position = l.position",
+                tuple(part),
+            )
+            for label, position, entry in rows:
+                name = label.decode() if isinstance(label, bytes) else label
+                found[name] = stored_entry(self.where, position, entry)
+        return found
 
     def request(self, keyed: KeyedRequest) -> StoredEntry | None:
         """The first entry that a request left, or None; another request's key is refused."""

@@ -21,6 +21,10 @@ from serving.ledger.migrations import CURRENT_VERSION, SQLITE, backfill_labels
 SYNCHRONOUS: Final = "FULL"
 """In write-ahead mode SQLite then syncs the log at every commit, before the commit returns.
 Only the control of a power-loss test has a reason to change it."""
+CHECKPOINT_PAGES: Final = 8192
+"""Pages in the log, 32 MiB, before they are copied into the file: a page of an index that changes
+with every group is then copied once for many groups."""
+CACHE_KIB: Final = 32 * 1024
 READ_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 """What reading a damaged file may raise: SQLite's complaint, or Python's failure to decode one that
 quotes damaged text."""
@@ -106,6 +110,8 @@ def open_for_writing(path: Path, *, create: bool) -> SqliteDatabase:
                 f"gives journal mode {mode}; put it on a local disk"
             )
         connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves the drive cache
         _migrate(connection, path)
         return SqliteDatabase(connection, path)

@@ -41,7 +41,8 @@ def instant(moment: dt.datetime) -> str:
     """
     if moment.tzinfo is None:
         raise InputError(f"{moment.isoformat()} has no zone; give a moment in UTC")
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    utc = moment.astimezone(dt.UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="microseconds") + "Z"
 
 
 def moment(text: str) -> dt.datetime:

@@ -15,7 +15,7 @@ from models.bundle import Bundle
 from models.conditions import settle
 from models.decide import decide_columns
 from models.decide.body import bodies
-from models.policy import load_pack
+from models.policy.kept import pack_with
 from serving.ledger import LedgerReader
 from serving.nightly.segments import read_decisions, read_inputs
 from serving.review.case import ReviewCase
@@ -57,7 +57,9 @@ def decision_entry(root: Path, reader: LedgerReader, case: ReviewCase) -> dict[s
     [sealed] = read_decisions(path, ["decision_sha256"])["decision_sha256"].slice(case.row, 1)
     bundle = _bundle(root / started["bundle_path"])
     market = _market(path.parent.parent / "market")
-    policy = load_pack(started["policy"]).on(dt.date.fromisoformat(started["effective_on"]))
+    policy = pack_with(root, started["policy"], started["policy_sha256"]).on(
+        dt.date.fromisoformat(started["effective_on"])
+    )
     cases, values = read_inputs(path.parent, [case.row])
     frame = FeatureFrame(
         str(bundle.features["feature_set"]),

@@ -18,9 +18,8 @@ from models.bundle import Bundle
 from models.reasons.catalogue import AUDIENCES
 from models.review import Looked, ReviewPolicy, find_triggers, is_blind
 from models.review.find import Trigger
-from serving.ledger.database import Database
 from serving.ledger.envelope import Request
-from serving.ledger.group import Act
+from serving.ledger.group import Rows
 from serving.nightly.segments import INPUTS_FILE, read_decisions
 from serving.review import rows
 from serving.review.case import ReviewCase, case_id_of, instant
@@ -124,7 +123,7 @@ def segment_cases(
     undefined = (values == NULL).sum(axis=1).tolist()
     debt, limit = (decimal_to_int(d[n]).tolist() for n in ("debt_amt", "max_debt_amt"))
     pd, low, high = (np.asarray(d[n]).tolist() for n in ("pd_e9", "pd_low_e9", "pd_high_e9"))
-    edges = tuple(int(e) for e in np.asarray(bundle.tier_edges).tolist())
+    edges = tuple(bundle.tier_edges.tolist())
     names, clients = d["decision_id"].to_pylist(), d["client_id"].to_pylist()
     outcomes, tiers = d["outcome"].to_pylist(), d["tier"].to_pylist()
     codes, days = d["reasons"].to_pylist(), d["as_of"].to_pylist()
@@ -183,13 +182,13 @@ def entry_case(
         pd=body["pd"]["value"],
         pd_low=body["pd"]["low"],
         pd_high=body["pd"]["high"],
-        tier_edges=tuple(int(e) for e in np.asarray(bundle.tier_edges).tolist()),
+        tier_edges=tuple(bundle.tier_edges.tolist()),
         debt_amt=parse_decimal(body["debt_amt"], 2, "debt_amt"),
         max_debt_amt=parse_decimal(settled["max_debt_amt"], 2, "max_debt_amt"),
         previous_amt=None if previous is None else parse_decimal(previous, 2, "published_amt"),
         requested_amt=None if requested is None else parse_decimal(requested, 2, "requested"),
         codes=tuple(r["code"] for r in settled["reasons"]),
-        undefined=sum(v is None for v in entry["features"]),
+        undefined=entry["features"].count(None),
         features=len(entry["features"]),
         outside=outside,
     )
@@ -205,14 +204,11 @@ def entry_case(
     )  # fmt: skip
 
 
-def open_with(case: ReviewCase, now: dt.datetime) -> Act:
+def open_with(case: ReviewCase, now: dt.datetime) -> Rows:
     """Open a case in the transaction that records its decision."""
 
-    def act(database: Database, position: int) -> Sequence[Request]:
-        rows.insert_cases(database, [case])
-        made = rows.recorded(
-            database, position, case, "opened", SYSTEM, instant(now), {}, rows.OPENED_KIND
-        )
-        return [made]
+    def make(position: int) -> tuple[Sequence[Request], Sequence[rows.Inserted]]:
+        request, inserted = rows.opened(position, case, SYSTEM, instant(now))
+        return [request], inserted
 
-    return act
+    return Rows(make)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from data_contracts.canonical import canonical_bytes
+from data_contracts.canonical import bytes_of_typed
 from data_contracts.errors import InputError
 from models.reasons.catalogue import AUDIENCES
 from serving.ledger.database import Database
@@ -29,6 +29,14 @@ _INSERT: Final = (
 _UPDATE: Final = (
     f"UPDATE review_cases SET {', '.join(f'{c} = ?' for c in _COLUMNS[1:])} WHERE case_id = ?"
 )
+
+
+_INSERT_ACT: Final = (
+    "INSERT INTO review_acts (position, case_id, decision_id, act, actor, acted_at, document)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+Inserted = tuple[str, tuple[object, ...]]
+"""A row with the statement that inserts it."""
 
 
 def _row(case: ReviewCase) -> tuple[object, ...]:
@@ -155,15 +163,31 @@ def recorded(
 
     Decision and client stand inside ``case``: an entry's own labels are the case's.
     """
-    row = {"detail": detail, "revision": case.revision}
-    database.execute(
-        "INSERT INTO review_acts (position, case_id, decision_id, act, actor, acted_at, document)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            position, case.case_id, case.decision_id, act, actor, acted_at,
-            orjson.dumps(row, option=orjson.OPT_SORT_KEYS),
-        ),
-    )  # fmt: skip
+    request, row = acted(position, case, act, actor, acted_at, detail, kind)
+    database.execute(_INSERT_ACT, row)
+    return request
+
+
+def opened(position: int, case: ReviewCase, actor: str, at: str) -> tuple[Request, list[Inserted]]:
+    """The entry of a case that is opened beside its decision, and the rows that go with it."""
+    request, act = acted(position, case, "opened", actor, at, {}, OPENED_KIND)
+    return request, [(_INSERT, _row(case)), (_INSERT_ACT, act)]
+
+
+def acted(
+    position: int,
+    case: ReviewCase,
+    act: str,
+    actor: str,
+    acted_at: str,
+    detail: dict[str, Any],
+    kind: str,
+) -> tuple[Request, tuple[object, ...]]:
+    """The entry of an act, and its row in the time line."""
+    document = orjson.dumps(
+        {"detail": detail, "revision": case.revision}, option=orjson.OPT_SORT_KEYS
+    )
+    row = (position, case.case_id, case.decision_id, act, actor, acted_at, document)
     body = {
         "case_id": case.case_id,
         "act": act,
@@ -172,7 +196,7 @@ def recorded(
         "detail": detail,
         "case": case.to_json(),
     }
-    return freeze(kind, body, canonical_bytes(body))
+    return freeze(kind, body, bytes_of_typed(body)), row
 
 
 def read_act(row: Sequence[Any]) -> ReviewAct:

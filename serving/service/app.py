@@ -83,7 +83,7 @@ class Service:
         self._reader = LedgerReader(settings.ledger)
         identities.finish_erasures(self)
         self._desk = ReviewDesk(self._ledger, ReviewStore(settings.ledger))
-        world = load_world(settings.lake, self._reader)
+        world = load_world(settings.lake, self._reader, settings.now())
         self._engine = Engine(self._ledger, self._reader, world, settings.now)
         self._known = self._in_force()
         self._learn_names()
@@ -105,7 +105,7 @@ class Service:
                 return
             follow(self.settings.lake, self.settings.ledger)
             known = self._in_force()
-            fresh = load_world(self.settings.lake, self.reader)
+            fresh = load_world(self.settings.lake, self.reader, self.settings.now())
             # a group that is being decided keeps the night it began with
             self.engine.world = fresh
             self._learn_names()
@@ -115,7 +115,10 @@ class Service:
 
     def _in_force(self) -> tuple[int, ...]:
         """Positions of the last entries that change what is in force."""
-        kinds = ("run_published", *ROLE_KINDS, "publication_approved", "night_monitored")
+        kinds = (
+            "run_published", "policy_approved", "publication_approved", "night_monitored",
+            *ROLE_KINDS,
+        )  # fmt: skip
         last = (self.reader.latest(f"kind/{kind}") for kind in kinds)
         return tuple(found[0].position if found else -1 for found in last)
 

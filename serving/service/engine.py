@@ -20,7 +20,7 @@ from typing import Any, Final
 import anyio.to_thread
 import orjson
 
-from data_contracts.case import Override, case_to_json
+from data_contracts.case import Override
 from data_contracts.decision import body_sha256
 from data_contracts.errors import InputError
 from data_contracts.units import NULL
@@ -35,11 +35,12 @@ from serving.ledger import (
     LedgerReader,
     LedgerUnavailableError,
     RequestConflictError,
+    StoredEntry,
     Submission,
 )
 from serving.ledger.envelope import Request as Frozen
 from serving.ledger.envelope import freeze
-from serving.ledger.group import Act
+from serving.ledger.group import Act, Rows
 from serving.overrides import binding
 from serving.review.case import QueueEmptyError, ReviewRefusedError, ReviewStateError
 from serving.review.opening import entry_case, open_with
@@ -64,7 +65,7 @@ class Job:
     caller: str
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[Any] = field(repr=False)
-    act: Act | None = None
+    act: Act | Rows | None = None
     override: Override | None = None
     before: Prepared | None = None
     body: dict[str, Any] | None = None
@@ -82,12 +83,21 @@ class Engine:
         world: World,
         now: Callable[[], dt.datetime],
     ) -> None:
-        self.world = world
+        self._world = world
         self._ledger, self._reader, self._now = ledger, reader, now
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._in_flight: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="decisions", daemon=True)
         self._thread.start()
+
+    @property
+    def world(self) -> World:
+        """The world in force now."""
+        return self._world.at(self._now())
+
+    @world.setter
+    def world(self, world: World) -> None:
+        self._world = world
 
     def close(self) -> None:
         """Finish what has been asked for, then stop."""
@@ -211,8 +221,10 @@ class Engine:
             loop.call_soon_threadsafe(_finish, jobs)
 
     def _do_group(self, group: list[Job]) -> None:
-        world, now = self.world, self._now()
+        now = self._now()
+        world = self._world.at(now)
         asked = [job for job in group if job.ask is not None]
+        on_record = self._on_record(asked)
         prepared: list[tuple[Job, Prepared]] = []
         for job in asked:
             assert job.ask is not None
@@ -231,7 +243,7 @@ class Engine:
             if job.override is not None:
                 found = replace(found, case=replace(found.case, override=job.override))
             else:
-                found = self._with_record(found, now, job.stored)
+                found = _with_record(found, now, job.stored, on_record)
             prepared.append((job, found))
         for of_applicants in (False, True):
             part = [(j, p) for j, p in prepared if p.applicant is of_applicants]
@@ -253,18 +265,15 @@ class Engine:
                 body = orjson.loads(stored)["body"]
             job.result = ({**body, "entry": place_of(place, stored)}, submission.repeated)
 
-    def _with_record(self, p: Prepared, now: dt.datetime, stored: bool) -> Prepared:
-        """What the ledger knows of the client: an earlier application, an approved override."""
-        facts, case = list(p.facts), p.case
-        for entry in self._reader.latest(f"override/{case.client_id}"):
-            case = replace(case, override=binding(entry, now.date()))
-        if stored and case.request.requested_debt_amt is not None:
-            for entry in self._reader.latest(f"application/{case.client_id}"):
-                at = dt.datetime.fromisoformat(str(entry.body["decided_at"]))
-                if now - at < dt.timedelta(hours=DUPLICATE_HOURS):
-                    earlier = {"earlier": at.date().isoformat()}
-                    facts.append(Fact("duplicate_application", earlier))
-        return replace(p, facts=tuple(facts), case=case)
+    def _on_record(self, asked: list[Job]) -> dict[str, StoredEntry]:
+        """What the ledger knows of the clients of a group, by label, in one look."""
+        labels = {f"override/{j.ask.client_id}" for j in asked if j.ask and j.override is None}
+        labels |= {
+            f"application/{j.ask.client_id}"
+            for j in asked
+            if j.ask and j.stored and j.ask.requested_debt_amt is not None
+        }
+        return self._reader.newest(sorted(labels))
 
     def _decide(self, world: World, bundle: Bundle, part: list[tuple[Job, Prepared]]) -> None:
         prepared = [p for _, p in part]
@@ -285,13 +294,14 @@ class Engine:
                 self._decide(world, bundle, [one])
             return
         now = self._now().isoformat()
-        for (job, p), body in zip(part, found, strict=True):
+        documents = made.columns.jsons
+        for (job, p), body, document in zip(part, found, documents, strict=True):
             entry = {
                 "decision_id": body["decision_id"],
                 "client_id": body["client_id"],
                 "decision": body,
                 "decision_sha256": body_sha256(body).hex(),
-                "case": case_to_json(p.case),
+                "case": document,
                 "features": [None if v == NULL else v for v in p.row.tolist()],
                 "facts": [fact.to_json() for fact in p.facts],
                 "published_amt": p.published_amt,
@@ -315,6 +325,22 @@ class Engine:
                     job.act = None if case is None else open_with(case, moment)
             else:
                 job.result = (entry, False)
+
+
+def _with_record(
+    p: Prepared, now: dt.datetime, stored: bool, on_record: dict[str, StoredEntry]
+) -> Prepared:
+    """With what the ledger knows of the client: an earlier application, an approved override."""
+    facts, case = p.facts, p.case
+    override = on_record.get(f"override/{case.client_id}")
+    if override is not None:
+        case = replace(case, override=binding(override, now.date()))
+    earlier = on_record.get(f"application/{case.client_id}")
+    if stored and case.request.requested_debt_amt is not None and earlier is not None:
+        at = dt.datetime.fromisoformat(str(earlier.body["decided_at"]))
+        if now - at < dt.timedelta(hours=DUPLICATE_HOURS):
+            facts = (*facts, Fact("duplicate_application", {"earlier": at.date().isoformat()}))
+    return p if facts is p.facts and case is p.case else replace(p, facts=facts, case=case)
 
 
 def _key_of(job: Job) -> str:

@@ -15,18 +15,18 @@ from serving.service.world import World
 
 def policy_in_force(policy: Policy, language: str) -> dict[str, Any]:
     """Every rule in force, the law first, with level, reference and since when."""
-    pack = load_pack(policy.pack)
-    zone = ZoneInfo(pack.zone)
+    parameters = policy.parameters
+    zone = ZoneInfo(load_pack(policy.pack).zone)
     rows = [
         {
             "parameter": name,
-            "level": pack.parameters[name].level,
-            "unit": pack.parameters[name].unit,
+            "level": parameters[name].level,
+            "unit": parameters[name].unit,
             "values": list(value.values),
             "since": value.since.replace(tzinfo=zone).isoformat(),
             "reference": value.reference,
             "verified": value.verified,
-            "text": getattr(pack.parameters[name], language),
+            "text": getattr(parameters[name], language),
         }
         for name, value in policy.in_force.items()
     ]

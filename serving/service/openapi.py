@@ -8,6 +8,7 @@ from typing import Final
 from data_contracts.case import AML_LEVELS
 from data_contracts.decision import OUTCOMES
 from models.governance import DIRECTIONS, KINDS, STATES
+from models.policy import PACK_NAMES
 from models.reasons.catalogue import AUDIENCES
 from serving.service.edge import Operation
 from serving.service.identities import FIELDS, LONGEST
@@ -124,13 +125,14 @@ def _schemas(currency: str) -> dict[str, Schema]:
         },
         optional=("attributions", "conditions", "simulation"),
     )
+    since: Schema = {"effective_at": TIME}
     content = {
-        "model": as_object({"bundle_sha256": HASH, "review_on": DATE}),
+        "model": as_object({"bundle_sha256": HASH, "review_on": DATE, **since}, since),
         "override": as_object(
             {"client_id": NUMBER, "decision_id": NUMBER, "max_debt_amt": maybe_amount}
         ),
         "publication": as_object({"run_id": NUMBER, "run_sha256": HASH, "verdict_sha256": HASH}),
-        "policy": as_object({"pack": {"enum": ["cn", "us"]}, "sha256": HASH}),
+        "policy": as_object({"pack": {"enum": list(PACK_NAMES)}, "sha256": HASH, **since}, since),
         "erasure": as_object({"client_id": NUMBER}),
     }
     why = {"type": "string", "minLength": 1, "maxLength": 1000}

@@ -28,6 +28,8 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "method_not_allowed": (405, "The method does not exist here"),
     "request_in_flight": (409, "The same request is being worked on"),
     "past_hard": (409, "The override passes a hard limit"),
+    "pack_refused": (409, "The policy pack cannot come into force"),
+    "bundle_refused": (409, "The model cannot come into force"),
     "state_conflict": (409, "The state does not allow this"),
     "version_conflict": (412, "It has changed since it was read"),
     "body_too_large": (413, "The body is too large"),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio.to_thread
 from starlette.responses import Response
 
 from data_contracts.canonical import canonical_bytes
@@ -20,8 +23,10 @@ from models.governance import (
     StateError,
     effect,
 )
+from models.policy import PACK_NAMES
 from serving.ledger.envelope import Request as Frozen
 from serving.ledger.envelope import freeze
+from serving.service.admissible import require_admissible
 from serving.service.edge import Call, Operation, answer
 from serving.service.overrides import may_read, of_case
 from serving.service.problems import ProblemError
@@ -52,6 +57,7 @@ def _content(r: Reader, kind: str | None) -> dict[str, Any]:
     if kind == "model":
         day = c.date("review_on", True)
         content = {"bundle_sha256": _hash(c, "bundle_sha256"), "review_on": day and day.isoformat()}
+        content |= _effective(c)
     elif kind == "override":
         amount = c.amount("max_debt_amt", False)
         content = {
@@ -68,9 +74,16 @@ def _content(r: Reader, kind: str | None) -> dict[str, Any]:
             "verdict_sha256": _hash(c, "verdict_sha256"),
         }
     elif kind == "policy":
-        content = {"pack": c.text("pack", True, ("cn", "us")), "sha256": _hash(c, "sha256")}
+        content = {"pack": c.text("pack", True, PACK_NAMES), "sha256": _hash(c, "sha256")}
+        content |= _effective(c)
     c.close()
     return content
+
+
+def _effective(c: Reader) -> dict[str, str]:
+    """From when it is to be in force; left out, from the last approval on."""
+    moment = c.instant("effective_at")
+    return {} if moment is None else {"effective_at": moment.isoformat()}
 
 
 def _read(call: Call, known: Proposal | None) -> tuple[str, str, dict[str, Any], str]:
@@ -138,6 +151,7 @@ class Proposals:
         """A new proposal of the caller's."""
         idempotency_key(call.request.headers.get("idempotency-key"))
         kind, direction, content, reason = _read(call, None)
+        await self._admissible(kind, direction, content)
         number = uuid.uuid4().hex
         proposal = Proposal(number, kind, direction, content, reason, call.caller.subject)
         return await self._record(call, "createProposal", proposal, "created", 201)
@@ -153,6 +167,7 @@ class Proposals:
             )
         _, direction, content, reason = _read(call, known)
         self._require_match(call, known)
+        await self._admissible(known.kind, direction, content)
         changed = _apply(lambda: known.edited(call.caller.subject, direction, content, reason))
         return await self._record(call, f"edit/{known.proposal_id}", changed, "edited", 200)
 
@@ -170,6 +185,9 @@ class Proposals:
         if repeat is not None:
             return repeat
         changed = _apply(lambda: known.approved(call.caller.subject, content))
+        if changed.state == "approved":
+            # what it names may have changed, or run out, since it was proposed
+            await self._admissible(known.kind, known.direction, known.content)
         if of_case(known):
             await self._service.overrides.approver(call, known)
         return await self._record(call, operation, changed, "approved", 201)
@@ -190,6 +208,12 @@ class Proposals:
             return repeat
         changed = _apply(lambda: known.rejected(call.caller.subject))
         return await self._record(call, operation, changed, "rejected", 201, because=why)
+
+    async def _admissible(self, kind: str, direction: str, content: Mapping[str, Any]) -> None:
+        settings = self._service.settings
+        world = self._service.engine.world
+        check = partial(require_admissible, settings.lake, world, settings.now())
+        await anyio.to_thread.run_sync(check, kind, direction, content)
 
     # --- shared ---------------------------------------------------------------------------------
 

@@ -16,6 +16,9 @@ from serving.service.problems import ProblemError
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,10})(\.[0-9]{1,2})?")
+_TIME: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
 BUREAU: Final = ("clear", "minor", "major", "thin")
 
@@ -130,6 +133,19 @@ class Reader:
             return dt.date.fromisoformat(value)
         except ValueError:
             self.wrong(name, "it must be a date like 2022-11-30")
+            return None
+
+    def instant(self, name: str) -> dt.datetime | None:
+        """A time that may be left out, from its RFC 3339 form; its offset is part of it."""
+        value = self.text(name, False)
+        if value is None:
+            return None
+        try:
+            if not _TIME.fullmatch(value):
+                raise ValueError
+            return dt.datetime.fromisoformat(value.upper())
+        except ValueError:
+            self.wrong(name, "it must be a time with offset like 2022-11-30T09:30:00+08:00")
             return None
 
     def inner(self, name: str) -> Reader:

@@ -6,6 +6,7 @@ A world is immutable: a new night, a release or a measurement of drift or monito
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import IntArray
 from features.applicant import applicant_row
 from features.online import Snapshot
-from models.bundle import APPLICATION_FOLDER, Bundle
+from models.bundle import APPLICATION_FOLDER, Bundle, BundleUnknownError, kept_bundle
 from models.conditions import DRIFT_RED_E6, Fact, out_of_domain
-from models.policy import Policy, load_pack
+from models.policy import Pack, Policy
+from models.policy.kept import pack_with
+from serving.approved import approved_packs, released_models
 from serving.ledger import LedgerReader
 from serving.nightly.monitors import MONITORS_KIND
 from serving.publish import CURRENT_FILE, DRIFT_KIND, ONLINE_FOLDER, CaseStore
@@ -58,7 +61,19 @@ class World:
     review_on: dt.date | None
     application_review_on: dt.date | None
     drift_e6: int | None
+    pack: Pack
     red: tuple[str, ...] = ()
+    later: tuple[tuple[dt.datetime, World], ...] = ()
+    """What approved proposals make of this world, each from an instant on, ascending."""
+
+    def at(self, now: dt.datetime) -> World:
+        """The world in force at an instant: approved packs and models come into force in time."""
+        found = self
+        for since, world in self.later:
+            if since > now:
+                break
+            found = world
+        return found
 
     def facts_now(self, now: dt.datetime, applicant: bool = False) -> list[Fact]:
         """The conditions that hold for every client, or every applicant, at an instant."""
@@ -170,8 +185,8 @@ class World:
         self.cases.close()
 
 
-def load_world(root: Path, reader: LedgerReader) -> World:
-    """The published night with everything known about it.
+def load_world(root: Path, reader: LedgerReader, now: dt.datetime) -> World:
+    """The published night with everything known about it, and what comes into force after ``now``.
 
     Raises
     ------
@@ -185,11 +200,11 @@ def load_world(root: Path, reader: LedgerReader) -> World:
     run_id, started = current["run_id"], current["started"]
     bundle = Bundle.read(root / started["bundle_path"])
     market = MarketSnapshot.read(root / "runs" / run_id / "market")
-    policy = load_pack(started["policy"]).on(dt.date.fromisoformat(started["effective_on"]))
+    pack = pack_with(root, started["policy"], started["policy_sha256"])
+    policy = pack.on(dt.date.fromisoformat(started["effective_on"]))
     for name, have, want in (
         ("bundle", bundle.sha256, started["bundle"]),
         ("market snapshot", market.sha256, started["market"]),
-        ("policy pack", policy.sha256, started["policy_sha256"]),
     ):
         if have != want:
             raise InputError(
@@ -207,7 +222,7 @@ def load_world(root: Path, reader: LedgerReader) -> World:
         contract = None
     except InputError as error:
         contract = Fact("contract_failed", {"what": str(error)[:200]})
-    return World(
+    world = World(
         run_id,
         started,
         bundle,
@@ -220,8 +235,53 @@ def load_world(root: Path, reader: LedgerReader) -> World:
         _review_date(reader, bundle.sha256),
         None if application is None else _review_date(reader, application.sha256),
         _drift(reader, run_id),
+        pack,
         _red(reader, run_id),
     )
+    return replace(world, later=tuple(_succession(root, reader, world, now)))
+
+
+def _succession(
+    root: Path, reader: LedgerReader, night: World, now: dt.datetime
+) -> Iterator[tuple[dt.datetime, World]]:
+    """The night's world as approved proposals change it, from the last change before ``now`` on."""
+    packs = [(a.since, a.position, a) for a in approved_packs(reader, night.pack.name)]
+    models = [(a.since, a.position, a) for a in released_models(reader)]
+    changes = sorted([(*p, True) for p in packs] + [(*m, False) for m in models])
+    # of what lies behind only the last pack and the last models count
+    world, past = night, [c for c in changes if c[0] <= now]
+    last = next((c for c in reversed(past) if c[3]), None)
+    if last is not None:
+        world = _under(root, world, last[2].sha256)
+    for *_, model, _ in [c for c in past if not c[3]]:
+        world = _with_model(root, reader, world, model.sha256)
+    if past:
+        yield past[-1][0], world
+    for since, _, approved, is_pack in changes[len(past) :]:
+        of = _under(root, world, approved.sha256) if is_pack else None
+        world = of or _with_model(root, reader, world, approved.sha256)
+        yield since, world
+
+
+def _under(root: Path, world: World, sha256: str) -> World:
+    """The same night under another pack of its jurisdiction."""
+    pack = pack_with(root, world.pack.name, sha256)
+    return replace(world, pack=pack, policy=pack.on(world.policy.effective_on))
+
+
+def _with_model(root: Path, reader: LedgerReader, world: World, sha256: str) -> World:
+    """The same night with a released scorer; one of other features waits for a night with them."""
+    try:
+        bundle = Bundle.read(kept_bundle(root, sha256))
+    except BundleUnknownError:
+        return world
+    review_on = _review_date(reader, sha256)
+    if bundle.feature_set_sha256 == world.features.feature_set_sha256:
+        return replace(world, bundle=bundle, review_on=review_on)
+    own = world.application
+    if own is not None and bundle.feature_set_sha256 == own.feature_set_sha256:
+        return replace(world, application=bundle, application_review_on=review_on)
+    return world
 
 
 def _review_date(reader: LedgerReader, bundle: str) -> dt.date | None:

@@ -33,6 +33,7 @@ RUNS = {
     "policy show": "policy show cn --as-of 2015-11-23",
     "policy diff": "policy diff cn@2015-11-22 cn@2015-11-23",
     "policy check": "policy check",
+    "policy keep": "policy keep us --lake {tmp}",
     "backtest": "backtest {market}",
     "ledger migrate": "ledger migrate {tmp}/ledger.sqlite",
     "token": "token --role auditor --lake {demo}",

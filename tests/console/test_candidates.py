@@ -9,7 +9,8 @@ import pytest
 
 from data_contracts.errors import InputError
 from models.policy import load_pack
-from serving.console.candidates import changed_pack, direction, keep, kept
+from models.policy.kept import direction, keep, kept
+from serving.console.candidates import changed_pack
 
 SINCE = dt.date(2024, 3, 18)
 

@@ -16,9 +16,11 @@ from serving.ledger import (
     Location,
     RequestConflictError,
     Submission,
+    read_entries,
     verify,
 )
-from serving.ledger.envelope import prepare
+from serving.ledger.envelope import Request, prepare
+from serving.ledger.group import Rows
 
 NOON = datetime(2024, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -125,4 +127,49 @@ def test_an_act_commits_with_its_entry_and_a_refused_one_is_undone_alone(path: L
         assert [tuple(row) for row in rows] == [("ann",)]
         again = ledger.submit(taking("ann", seen))
         assert (again.positions, again.repeated, len(seen)) == ([1], True, 3)
+    assert verify(path).ok
+
+
+# --- what a group asks for and adds at once -----------------------------------------------------
+
+
+def test_the_newest_entry_under_each_of_many_labels_is_found_in_one_look(path: Location) -> None:
+    bodies = [{"client_id": f"c{k % 3}", "number": k} for k in range(7)]
+    with Ledger.open(path) as ledger:
+        ledger.append([{"kind": "note", "body": body} for body in bodies])
+    labels = [f"client_id/c{k}" for k in range(4)]
+    with LedgerReader(path) as reader:
+        found = reader.newest(labels)
+        assert found == {name: reader.latest(name)[0] for name in labels[:3]}
+        assert reader.newest([]) == {}
+        # more than one statement may hold
+        many = [*labels, *(f"client_id/x{k}" for k in range(1200))]
+        assert reader.newest(many).keys() == set(labels[:3])
+    assert [found[name].position for name in labels[:3]] == [6, 4, 5]
+
+
+def test_rows_of_a_group_are_there_with_its_entries_and_not_where_one_is_refused(
+    path: Location,
+) -> None:
+    act = "INSERT INTO review_excluded (case_id, reviewer) VALUES (?, ?)"
+
+    def beside(number: int) -> Rows:
+        def make(position: int) -> tuple[list[Request], list[tuple[str, tuple[object, ...]]]]:
+            return [prepare(note(100 + position))], [(act, (f"case-{number}", "zoe"))]
+
+        return Rows(make)
+
+    with Ledger.open(path, clock=lambda: NOON) as ledger:
+        ledger.record([note(0)], keyed("k", b"body"))
+        group = [
+            Submission([(prepare(note(1)), None)], act=beside(1)),
+            Submission([(prepare(note(2)), None)], keyed("k", b"another"), act=beside(2)),
+            Submission([(prepare(note(3)), None)], act=beside(3)),
+        ]
+        ledger.commit_group(group)
+        assert [s.positions for s in group] == [[1, 2], [], [3, 4]]
+        assert isinstance(group[1].error, RequestConflictError)
+        found = ledger._connection.execute("SELECT case_id FROM review_excluded ORDER BY case_id")
+        assert [row[0] for row in found.fetchall()] == ["case-1", "case-3"]
+    assert [e.body["number"] for e in read_entries(path)] == [0, 1, 102, 3, 104]
     assert verify(path).ok

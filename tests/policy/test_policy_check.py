@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import json
 from typing import Any
 
 import pytest
@@ -217,3 +218,16 @@ def test_the_difference_of_two_moments_names_the_rule_and_the_way_it_moved(capsy
     said = capsys.readouterr().out
     assert "25000.00 -> none  removed" in said
     assert "none -> 0.250000  added" in said
+
+
+def test_a_pack_is_kept_in_a_lake_by_its_hash_and_one_with_findings_is_not(tmp_path, capsys):
+    from models.policy.kept import linted
+
+    assert gearline.main(["policy", "keep", "us", "--lake", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert linted(tmp_path, "us", told["sha256"]).sha256 == told["sha256"]
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("pack: us\nparameters: {}\n", encoding="utf-8")
+    assert gearline.main(["policy", "keep", str(broken), "--lake", str(tmp_path)]) != 0
+    assert "it is not kept" in capsys.readouterr().err
+    assert [p.stem for p in (tmp_path / "policies").iterdir()] == [told["sha256"]]

@@ -24,7 +24,9 @@ static int remember(int fd) {
     if (strncmp(path, from, prefix) || path[prefix] != '/') return 0;
     struct stat about;
     if (fstat(fd, &about) || !S_ISREG(about.st_mode)) return 0;
-    if (strchr(path + prefix + 1, '/')) return 0; /* the ledger lies in the folder itself */
+    /* the ledger lies in the folder itself; of a server's data every folder below counts, and the
+     * shadow has the same folders */
+    if (strchr(path + prefix + 1, '/') && !getenv("FORGETFUL_BELOW")) return 0;
     snprintf(target, sizeof target, "%s%s", to, path + prefix);
     snprintf(part, sizeof part, "%s.part%d", target, (int)getpid());
     int in = open(path, O_RDONLY), out = open(part, O_WRONLY | O_CREAT | O_TRUNC, 0600);

@@ -14,7 +14,7 @@ MODEL: dict[str, Any] = {
     "kind": "model",
     "direction": "neutral",
     "reason": "yearly review passed",
-    "content": {"bundle_sha256": "ab" * 32, "review_on": "2026-03-01"},
+    "content": {"bundle_sha256": BUNDLE.sha256, "review_on": "2026-03-01"},
 }
 
 

@@ -15,7 +15,6 @@ from data_contracts.units import NULL, IntArray
 from models.bundle import Bundle
 from models.conditions import Fact, settle
 from models.maintenance.counterfactuals import WaysOut, counterfactuals
-from models.policy import load_pack
 from models.policy.pack import LEVELS
 from models.reasons import render
 from models.scorer.change import change_attributions
@@ -300,11 +299,10 @@ def way_rows(words: Words, show: Format, found: WaysOut) -> list[dict[str, str]]
 def policy_rows(visit: Visit) -> list[dict[str, Any]]:
     """The rules in force that decide applies, law first."""
     policy = visit.service.engine.world.policy
-    pack = load_pack(policy.pack)
     place = 1 if visit.language == "zh" else 0
     rows = []
     for name, value in policy.in_force.items():
-        p = pack.parameters[name]
+        p = policy.parameters[name]
         rows.append(
             {
                 "name": name,

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from data_contracts.errors import InputError
 from data_contracts.units import format_decimal
-from models.policy import load_pack
 from models.policy.commands import differences
+from models.policy.kept import direction, documents_of, keep, kept, latest
 from models.policy.pack import PLACES, Pack
 from serving.console import candidates
 from serving.console.access import AUTHORS, STAFF
@@ -53,7 +53,7 @@ class Policies:
     async def show(self, visit: Visit, wrong: str | None = None) -> Response:
         """The rules in force, the form for a change, and the candidates so far."""
         world = self._service.engine.world
-        pack = load_pack(world.policy.pack)
+        pack = world.pack
         house = [
             {
                 "name": name,
@@ -65,7 +65,7 @@ class Policies:
             for name, value in sorted(world.policy.in_force.items())
             if pack.parameters[name].level == "house"
         ]
-        names = candidates.latest(self._service.settings.lake, LISTED)
+        names = latest(self._service.settings.lake, LISTED)
         return visit.page(
             "policy.html.j2",
             status=422 if wrong else 200,
@@ -97,8 +97,9 @@ class Policies:
                 visit.form.get("values", ""),
                 since,
                 visit.form.get("reference", "").strip(),
+                documents_of(self._service.settings.lake, world.pack),
             )
-            sha256 = candidates.keep(self._service.settings.lake, document, house)
+            sha256 = keep(self._service.settings.lake, document, house)
         except InputError as error:
             told = visit.words("policy.refused")
             return await self.show(visit, told if visit.language == "zh" else f"{told} {error}")
@@ -106,11 +107,11 @@ class Policies:
 
     def _found(self, visit: Visit) -> tuple[Pack, Pack, dt.date, list[dict[str, Any]]]:
         """Candidate and present pack, the first day on which they differ, and how."""
-        candidate = candidates.kept(self._service.settings.lake, visit.path("sha256"))
+        candidate = kept(self._service.settings.lake, visit.path("sha256"))
         if candidate is None:
             raise ProblemError("not_found", "no candidate with this hash is kept here")
         world = self._service.engine.world
-        present = load_pack(candidate.name)
+        present = world.pack
         days = {v.first_day for p in candidate.parameters.values() for v in p.history}
         for day in sorted(
             d for d in days | {world.policy.effective_on} if d >= world.policy.effective_on
@@ -156,7 +157,7 @@ class Policies:
             present=present,
             day=day.isoformat(),
             rows=shown,
-            direction=candidates.direction(rows),
+            direction=direction(rows),
             effect=effect,
             changes=change_rows(visit, effect.changes, lambda v: visit.show.share(v, 0, sign=True)),
             bars=lengths([effect.limit_before, effect.limit_after]),
@@ -170,7 +171,7 @@ class Policies:
         call = visit.call(
             {
                 "kind": "policy",
-                "direction": candidates.direction(rows),
+                "direction": direction(rows),
                 "content": {"pack": candidate.name, "sha256": candidate.sha256},
                 "reason": visit.form.get("reason", "").strip() or None,
             }

@@ -24,7 +24,8 @@ from models.bundle import Bundle
 from models.calibration import tier_of_pd
 from models.gate.measures import cap_targets
 from models.margin.cap import CAP_TERMS, soft_floor
-from models.policy import Policy, load_pack
+from models.policy import Policy
+from models.policy.kept import pack_of
 from models.price.rate import FREE_STACK
 from models.stability import SCORE, FrozenCells, frozen_cells
 from serving.nightly.segments import INPUTS_FILE, TIER_NAMES, read_decisions
@@ -183,9 +184,7 @@ def read_night(
     table = table.combine_chunks()
     lots = np.concatenate(parts.arrays)
     states = np.array(parts.states, dtype="U9")
-    policy = load_pack(str(started["policy"])).on(
-        dt.date.fromisoformat(str(started["effective_on"]))
-    )
+    policy = pack_of(root, started).on(dt.date.fromisoformat(str(started["effective_on"])))
     last_soft, since = np.array(parts.previous, dtype=np.int64).reshape(-1, 2).T
     return Night(
         run_id=run_id,
