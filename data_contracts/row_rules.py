@@ -121,7 +121,9 @@ class OneOf(RowRule):
 
     def broken(self, table: pa.Table) -> Any:
         column = table[self.columns[0]]
-        known = pc.is_in(column, value_set=pa.array(self.choices, type=column.type))
+        coded = pa.types.is_dictionary(column.type)
+        words = pa.array(self.choices, type=column.type.value_type if coded else column.type)
+        known = pc.is_in(column, value_set=words)
         return pc.and_(pc.invert(known), pc.is_valid(column))
 
     def holds(self, table: pa.Table) -> bool:
@@ -197,21 +199,27 @@ def unproved_rules(spec: Table, metadata: pq.FileMetaData, schema: pa.Schema) ->
     groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
     place = {metadata.schema.column(k).path: k for k in range(metadata.num_columns)}
     known: dict[str, Statistics | None] = {}
+    ranged = {rule.columns[0] for rule in row_rules(spec) if isinstance(rule, Bound)}
     left = []
     for rule in row_rules(spec):
         if any(name not in place for name in rule.columns):
             continue
         for name in rule.columns:
             if name not in known:
-                declared = schema.field(name).type == spec.column(name).arrow_type
-                known[name] = _statistics(groups, place[name]) if declared else None
+                found = schema.field(name).type
+                stored = found.value_type if pa.types.is_dictionary(found) else found
+                declared = stored == spec.column(name).arrow_type
+                known[name] = _statistics(groups, place[name], name in ranged) if declared else None
         statistics = [s for s in (known[name] for name in rule.columns) if s is not None]
         if len(statistics) < len(rule.columns) or not rule.proved(statistics):
             left.append(rule)
     return left
 
 
-def _statistics(groups: Sequence[pq.RowGroupMetaData], place: int) -> Statistics | None:
+def _statistics(
+    groups: Sequence[pq.RowGroupMetaData], place: int, ranged: bool
+) -> Statistics | None:
+    """What the groups say of a column; the range only where a rule asks for it."""
     rows = nulls = 0
     lows, highs = [], []
     bounded = True
@@ -221,7 +229,7 @@ def _statistics(groups: Sequence[pq.RowGroupMetaData], place: int) -> Statistics
             return None
         rows += group.num_rows
         nulls += found.null_count
-        if found.has_min_max:
+        if ranged and found.has_min_max:
             lows.append(found.min)
             highs.append(found.max)
         elif found.null_count < group.num_rows:

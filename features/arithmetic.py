@@ -39,12 +39,10 @@ def row_sum(values: FloatArray) -> FloatArray:
 
 def deviation(values: FloatArray, at_least: int) -> FloatArray:
     """Sample standard deviation over the last axis, NaN with fewer than ``at_least`` values."""
-    valid = ~np.isnan(values)
-    count = valid.sum(axis=-1)
-    mean = ratio(row_sum(np.where(valid, values, 0.0)), count)
-    away = np.where(valid, values - mean[..., None], 0.0)
-    variance = ratio(row_sum(away * away), count - 1)
-    return np.where(count >= at_least, np.sqrt(variance), np.nan)
+    # Here, so that a process that computes no feature loads no compiler.
+    from features.loops import spread_of
+
+    return spread_of(values.T, at_least)
 
 
 def mean_of_known(amounts: IntArray) -> FloatArray:

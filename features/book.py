@@ -96,14 +96,23 @@ class Paths:
     accrued: IntArray
 
     @cached_property
+    def _both(self) -> tuple[IntArray, IntArray]:
+        # Here, so that a process that reads no lake loads no compiler.
+        from features.loops import assets_and_nav
+
+        columns = (self.securities.T, self.cash.T, self.debt.T, self.accrued.T)
+        assets, nav = assets_and_nav(*columns, NULL)
+        return assets.T, nav.T
+
+    @property
     def assets(self) -> IntArray:
         """Cash plus securities."""
-        return np.where(self.cash == NULL, NULL, self.cash + self.securities)
+        return self._both[0]
 
-    @cached_property
+    @property
     def nav(self) -> IntArray:
         """Assets less principal and interest owed."""
-        return np.where(self.cash == NULL, NULL, self.assets - self.debt - self.accrued)
+        return self._both[1]
 
 
 @dataclass(frozen=True)
@@ -242,6 +251,18 @@ class BookAsOf:
     def paths(self) -> Paths:
         """Money over the last 250 sessions."""
         return self.windows.paths()
+
+    @cached_property
+    def external_flows(self) -> IntArray:
+        """What came in or went out from outside, (clients, 250 sessions), minor units."""
+        flows = self.cash_flows
+        amount = np.where(flows.of_kinds(*EXTERNAL_KINDS), flows.amount_amt, 0)
+        return self.sum_by_session(flows.client, flows.session, amount, LONGEST_WINDOW_SESSIONS)
+
+    @cached_property
+    def worked_out(self) -> dict[str, FloatArray]:
+        """By name, what one feature worked out and another needs too."""
+        return {}
 
     @property
     def nav_path(self) -> IntArray:

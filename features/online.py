@@ -35,9 +35,8 @@ def publish(frame: FeatureFrame, path: Path, good_until: dt.datetime) -> None:
     con = sqlite3.connect(temporary)
     try:
         con.execute("CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
-        con.execute(
-            "CREATE TABLE clients (client_id TEXT PRIMARY KEY, quanta BLOB NOT NULL) WITHOUT ROWID"
-        )
+        con.execute("PRAGMA journal_mode = OFF")  # it is renamed into place whole or not at all
+        con.execute("CREATE TABLE clients (client_id TEXT NOT NULL, quanta BLOB NOT NULL)")
         about = {
             "format": str(FORMAT),
             "feature_set": frame.feature_set,
@@ -52,6 +51,8 @@ def publish(frame: FeatureFrame, path: Path, good_until: dt.datetime) -> None:
             "INSERT INTO clients VALUES (?, ?)",
             ((name, row.tobytes()) for name, row in zip(frame.client_ids, values, strict=True)),
         )
+        # sorted once, at the end: rows put in by name in no order would touch all pages each
+        con.execute("CREATE UNIQUE INDEX by_client ON clients (client_id)")
         con.commit()
     finally:
         con.close()

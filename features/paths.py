@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from data_contracts.lake import read_table
 from data_contracts.units import NULL, BoolArray, IntArray
@@ -58,6 +59,9 @@ class Balances:
 
         A missing session carries the one before it, as far back as ``first``; ``NULL`` before.
         """
+        # Here, so that a process that reads no lake loads no compiler.
+        from features.loops import carry, gathered
+
         low, high = (int(k) for k in np.searchsorted(self.session, [first, last + 1]))
         rows = low + np.flatnonzero(self.versions.current(cut, slice(low, high)))
         place = np.full(self.dense["cash_amt"].shape[1], -1, dtype=np.int64)
@@ -66,46 +70,42 @@ class Balances:
         rows, column = rows[column >= 0], column[column >= 0]
         out = []
         for name in BALANCE_COLUMNS:
-            block = window_rows(self.dense[name], self.base, first, last, NULL)[:, accounts]
+            block = gathered(self.dense[name], self.base, first, last, accounts, NULL)
             block[self.session[rows] - first, column] = self.values[name][rows]
             out.append(block)
-        known = out[0] != NULL
-        if bool(np.any(known[:-1] & ~known[1:])):
-            from_row = np.where(known, np.arange(len(known))[:, None], 0)
-            np.maximum.accumulate(from_row, axis=0, out=from_row)
-            out = [np.take_along_axis(block, from_row, axis=0) for block in out]
+        carry(out[0], out[1], out[2], NULL)
         return out[0], out[1], out[2]
 
 
 def load_balances(root: Path, names: Names, bucket: int | None) -> Balances:
     """Read the balances of a lake."""
+    # Here, so that a process that reads no lake loads no compiler.
+    from features.tallies.held import spread
+
     wanted = ["account_id", "session", *BALANCE_COLUMNS, "event_at", "known_at"]
-    table = read_table(root, "balances", bucket=bucket, columns=wanted)
+    table = read_table(root, "balances", bucket=bucket, columns=wanted, coded=["account_id"])
     account = encode(table["account_id"], names.accounts, "balances.account_id")
     session = session_codes(dates(table["session"]), names.sessions, "balances.session")
-    versions = find_versions(
-        table, combine((session, len(names.sessions)), (account, len(names.accounts)))
-    )
     values = {name: integers(table[name]) for name in BALANCE_COLUMNS}
     base = int(session.min()) if len(session) else 0
     shape = (len(names.sessions) - base, len(names.accounts))
-    cells = (session - base) * len(names.accounts) + account
-    count = np.bincount(cells, minlength=shape[0] * shape[1])
-    timely = (versions.visible_at <= names.cut_offs[session]) & (count[cells] == 1)
-    dense = {}
-    for name in BALANCE_COLUMNS:
-        block = np.full(shape, NULL, dtype=np.int64)
-        block.reshape(-1)[cells[timely]] = values[name][timely]
-        dense[name] = block
+    known = timestamps(table["known_at"])
+    cash, debt, accrued = values.values()
+    blocks, timely = spread(
+        account, session, cash, debt, accrued, known, timestamps(table["event_at"]),
+        names.cut_offs, base, shape[0], shape[1], NULL,
+    )  # fmt: skip
     other = np.flatnonzero(~timely)
     other = other[np.argsort(session[other], kind="stable")]
+    # all versions of a balance that is late or was corrected are among these
+    key = combine((session[other], len(names.sessions)), (account[other], len(names.accounts)))
     return Balances(
-        dense=dense,
+        dense=dict(zip(BALANCE_COLUMNS, blocks, strict=True)),
         base=base,
         account=account[other],
         session=session[other],
         values={name: column[other] for name, column in values.items()},
-        versions=versions.take(other),
+        versions=find_versions(table.take(pa.array(other)), key),
     )
 
 
@@ -225,7 +225,9 @@ def expand(low: IntArray, high: IntArray) -> tuple[IntArray, IntArray]:
 def load_holdings(root: Path, panel: PricePanel, names: Names, bucket: int | None) -> Holdings:
     """Read the positions of a lake and value their final versions at every session."""
     wanted = ["account_id", "symbol", "from_session", "to_session", "quantity_shares", "cost_amt"]
-    table = read_table(root, "positions", bucket=bucket, columns=[*wanted, "event_at", "known_at"])
+    words = ("account_id", "symbol")
+    columns = [*wanted, "event_at", "known_at"]
+    table = read_table(root, "positions", bucket=bucket, columns=columns, coded=words)
     account = encode(table["account_id"], names.accounts, "positions.account_id")
     symbol = encode(table["symbol"], names.symbols, "positions.symbol")
     start = session_codes(dates(table["from_session"]), names.sessions, "positions.from_session")
@@ -277,7 +279,6 @@ def _value(
     sessions = len(panel.sessions) - base
     close = np.ascontiguousarray(np.where(panel.close[base:] == NULL, 0, panel.close[base:]).T)
     rows = np.flatnonzero(last)
-    rows = rows[np.argsort(account[rows], kind="stable")]
     ends = np.minimum(end[rows] - base, sessions - 1)
     blocks = held_value(
         account[rows], symbol[rows], start[rows] - base, ends, quantity[rows], close, accounts

@@ -17,7 +17,7 @@ from data_contracts.tables import TABLES
 from data_contracts.tables.account import CASH_KINDS, CONTRACT_KINDS, MARGIN_EVENT_KINDS
 from data_contracts.units import NULL, BoolArray, IntArray
 from features.panel import DateArray
-from features.versions import Versions, combine, encode, find_versions, timestamps
+from features.versions import Versions, combine, encode, find_versions, timestamps, whole_numbers
 
 OPEN_END: Final = int(np.iinfo(np.int32).max)
 """``end`` of a holding that is still current."""
@@ -110,12 +110,13 @@ def integers(column: pa.ChunkedArray) -> IntArray:
         return decimal_to_int(column)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
-    return np.asarray(column.cast(pa.int64()).fill_null(NULL)).astype(np.int64)
+    return whole_numbers(column, NULL)
 
 
 def texts(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
     """A text column as an object array, ``None`` for null."""
-    coded = column.combine_chunks().dictionary_encode()
+    whole = column.combine_chunks()
+    coded = whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
     names = np.empty(len(coded.dictionary) + 1, dtype=object)
     names[:-1] = coded.dictionary.to_pylist()
     # the last, None, is what -1 finds
@@ -133,14 +134,23 @@ def session_codes(days: DateArray, sessions: DateArray, what: str) -> IntArray:
     InputError
         If a day is no trading day of the market.
     """
-    found = np.searchsorted(sessions, days)
-    wrong = (found == len(sessions)) | (sessions[np.minimum(found, len(sessions) - 1)] != days)
+    if len(days) > len(sessions) > 0:  # a calendar of all days is quicker than a search a row
+        first = sessions[0].astype("datetime64[D]").astype(np.int64)
+        codes = np.full(int(sessions[-1].astype("datetime64[D]").astype(np.int64) - first) + 2, -1)
+        codes[sessions.astype("datetime64[D]").astype(np.int64) - first] = np.arange(len(sessions))
+        found = codes[np.clip(days.astype(np.int64) - first, -1, len(codes) - 1)]
+        wrong = found < 0
+    else:
+        found = np.searchsorted(sessions, days).astype(np.int64)
+        near = sessions[np.minimum(found, len(sessions) - 1)]
+        wrong = (found == len(sessions)) | (near != days)
     if bool(np.any(wrong)):
         raise InputError(
             f"{what}: {days[wrong][0]} is not a trading day of the market; its sessions run from"
             f" {sessions[0]} to {sessions[-1]}"
         )
-    return found.astype(np.int64)
+    out: IntArray = found.astype(np.int64)
+    return out
 
 
 def read_accounts(root: Path, bucket: int | None) -> pa.Table:
@@ -178,10 +188,13 @@ def kyc_rows(table: pa.Table, names: Names) -> KycRows:
 
 def contract_rows(root: Path, names: Names, bucket: int | None) -> ContractRows:
     """Loan contracts as arrays."""
-    table = read_table(root, "contracts", bucket=bucket)
+    amounts = ("principal_amt", "outstanding_amt", "accrued_amt")
+    numbers = ("rollovers", "quantity_shares", *amounts, "ratio_at_opening", "rate_bps")
+    words = ("account_id", "contract_id", "symbol", "kind", "rule_pack")
+    wanted = [*words, "opened_on", "due_on", *numbers, "event_at", "known_at"]
+    table = read_table(root, "contracts", bucket=bucket, columns=wanted, coded=words)
     contract = table["contract_id"]
-    key = encode(contract, pc.unique(contract), "contracts.contract_id")
-    wanted = ("rollovers", "quantity_shares", "principal_amt", "outstanding_amt", "accrued_amt")
+    key = encode(contract, pc.unique(contract.combine_chunks().dictionary), "contracts")
     return ContractRows(
         account=encode(table["account_id"], names.accounts, "contracts.account_id"),
         contract_id=texts(contract),
@@ -189,7 +202,7 @@ def contract_rows(root: Path, names: Names, bucket: int | None) -> ContractRows:
         kind=encode(table["kind"], pa.array(CONTRACT_KINDS), "contracts.kind"),
         opened_on=dates(table["opened_on"]),
         due_on=dates(table["due_on"]),
-        numbers={n: integers(table[n]) for n in (*wanted, "ratio_at_opening", "rate_bps")},
+        numbers={n: integers(table[n]) for n in numbers},
         rule_pack=texts(table["rule_pack"]),
         versions=find_versions(table, key),
     )
@@ -199,13 +212,14 @@ def flow_rows(root: Path, name: str, names: Names, bucket: int | None) -> FlowRo
     """Trades, cash flows or margin events as arrays in order of session."""
     spec = TABLES[name]
     columns = [c.name for c in spec.columns if c.name not in ("client_id", spec.event)]
-    table = read_table(root, name, bucket=bucket, columns=[*columns, *_missing(columns)])
+    words = [n for n in ("account_id", "symbol", "side", "kind") if n in columns]
+    wanted = [*columns, *_missing(columns)]
+    table = read_table(root, name, bucket=bucket, columns=wanted, coded=words)
     account = encode(table["account_id"], names.accounts, f"{name}.account_id")
     event = timestamps(table["event_at"])
     numbers: dict[str, IntArray] = {}
     if name == "trades":
-        trade = table["trade_id"]
-        key = encode(trade, pc.unique(trade), "trades.trade_id")
+        key = _first_seen(table["trade_id"])
         numbers["symbol"] = encode(table["symbol"], names.symbols, "trades.symbol")
         numbers["buy"] = np.asarray(pc.equal(table["side"], "buy")).astype(np.int64)
         for column in ("quantity_shares", "price", "financed"):
@@ -224,7 +238,7 @@ def flow_rows(root: Path, name: str, names: Names, bucket: int | None) -> FlowRo
         )
     versions = find_versions(table, key)
     session = np.searchsorted(names.cut_offs, event).astype(np.int64)
-    order = np.lexsort((event, session))
+    order = np.argsort(event, kind="stable")  # by session too, which never falls as time goes on
     return FlowRows(
         account=account[order],
         session=session[order],
@@ -232,6 +246,11 @@ def flow_rows(root: Path, name: str, names: Names, bucket: int | None) -> FlowRo
         numbers={n: values[order] for n, values in numbers.items()},
         versions=versions.take(order),
     )
+
+
+def _first_seen(column: pa.ChunkedArray) -> IntArray:
+    """A number for each different text."""
+    return np.asarray(column.combine_chunks().dictionary_encode().indices).astype(np.int64)
 
 
 def _missing(columns: Sequence[str]) -> list[str]:

@@ -20,6 +20,8 @@ from data_contracts.units import BoolArray, IntArray
 
 NEVER: Final = int(np.iinfo(np.int64).max)
 """``superseded_at`` of a row that nothing supersedes."""
+UNKNOWN: Final = -2
+"""The code of a word that is not among the names."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,16 @@ class Versions:
 
 def timestamps(column: pa.ChunkedArray) -> IntArray:
     """A timestamp column in microseconds since 1970 UTC; null becomes ``NEVER``."""
-    return np.asarray(column.cast(pa.int64()).fill_null(NEVER)).astype(np.int64)
+    return whole_numbers(column, NEVER)
+
+
+def whole_numbers(column: pa.ChunkedArray, empty: int) -> IntArray:
+    """A column that casts to int64, ``empty`` where it is null; not to be written to."""
+    numbers = column.cast(pa.int64()).combine_chunks()
+    if numbers.null_count:
+        numbers = numbers.fill_null(empty)
+    out: IntArray = np.asarray(numbers)
+    return out
 
 
 def find_versions(table: pa.Table, key: IntArray) -> Versions:
@@ -62,7 +73,9 @@ def supersede(key: IntArray, known_at: IntArray, visible_at: IntArray) -> Versio
     np.int64(20)
     """
     superseded = np.full(len(key), NEVER, dtype=np.int64)
-    ordered = np.sort(key)  # of the keys alone: most tables repeat few or none
+    ordered = key
+    if not bool(np.all(key[1:] >= key[:-1])):
+        ordered = np.sort(key)  # of the keys alone: most tables repeat few or none
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(repeated):
         rows = np.flatnonzero(_among(key, repeated))
@@ -88,6 +101,9 @@ def _among(key: IntArray, some: IntArray) -> BoolArray:
 
 def final_rows(key: IntArray, known_at: IntArray) -> IntArray:
     """For each row the last version of its key."""
+    ordered = np.sort(key)
+    if not bool(np.any(ordered[1:] == ordered[:-1])):
+        return np.arange(len(key))
     order = np.lexsort((known_at, key))
     ordered = key[order]
     last = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], np.ones(min(len(key), 1), bool)])
@@ -98,19 +114,31 @@ def final_rows(key: IntArray, known_at: IntArray) -> IntArray:
 
 
 def encode(column: pa.ChunkedArray, names: pa.Array, what: str) -> IntArray:
-    """Position of each value in ``names``; null becomes -1.
+    """Position of each value in ``names``; null becomes -1. The column may be coded.
 
     Raises
     ------
     InputError
         If a value is not among the names.
     """
+    if pa.types.is_dictionary(column.type):
+        whole = column.combine_chunks()  # a filter may have left words that no row has
+        place = pc.index_in(whole.dictionary, value_set=names)
+        codes = np.append(np.asarray(place.fill_null(UNKNOWN)), -1).astype(np.int64)
+        out: IntArray = codes[np.asarray(whole.indices.fill_null(-1))]
+        if bool(np.any(out == UNKNOWN)):
+            first = whole[int(np.flatnonzero(out == UNKNOWN)[0])].as_py()
+            raise _not_known(what, first)
+        return out
     found = pc.index_in(column, value_set=names)
     unknown = pc.and_(pc.is_null(found), pc.is_valid(column))
     if pc.any(unknown).as_py():
-        first = column.filter(unknown)[0].as_py()
-        raise InputError(f"{what}: {first!r} is not known; run `gearline data check` on the lake")
+        raise _not_known(what, column.filter(unknown)[0].as_py())
     return np.asarray(found.fill_null(-1)).astype(np.int64)
+
+
+def _not_known(what: str, value: str) -> InputError:
+    return InputError(f"{what}: {value!r} is not known; run `gearline data check` on the lake")
 
 
 def combine(*codes: tuple[IntArray, int]) -> IntArray:

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts.case import Case, case_from_json
@@ -54,7 +55,8 @@ class PublishedCase:
 def _tier_counts(root: Path, segments: list[str]) -> list[int]:
     counts: Counter[str] = Counter()
     for name in segments:
-        counts.update(read_decisions(root / name, ["tier"])["tier"].to_pylist())
+        for found in pc.value_counts(read_decisions(root / name, ["tier"])["tier"]).to_pylist():
+            counts[found["values"]] += found["counts"]
     return [counts[t] for t in TIER_NAMES]
 
 
@@ -120,9 +122,10 @@ def _write_night(
     temporary = folder / "cases.sqlite.tmp"
     temporary.unlink(missing_ok=True)
     con = sqlite3.connect(temporary)
+    con.execute("PRAGMA journal_mode = OFF")  # it is renamed into place whole or not at all
     con.execute(
-        "CREATE TABLE clients (client_id TEXT PRIMARY KEY, case_json BLOB NOT NULL,"
-        " decision_id TEXT NOT NULL, max_debt_amt TEXT NOT NULL) WITHOUT ROWID"
+        "CREATE TABLE clients (client_id TEXT NOT NULL, case_json BLOB NOT NULL,"
+        " decision_id TEXT NOT NULL, max_debt_amt TEXT NOT NULL)"
     )
     clients: list[str] = []
     rows = []
@@ -143,6 +146,8 @@ def _write_night(
         clients += names
         features = inputs["features"].combine_chunks().flatten()
         rows.append(np.asarray(features.fill_null(NULL)).reshape(len(names), len(bundle.names)))
+    # sorted once, at the end: rows put in by name in no order would touch all pages each
+    con.execute("CREATE UNIQUE INDEX by_client ON clients (client_id)")
     con.commit()
     con.close()
     currency = ""

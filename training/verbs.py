@@ -118,6 +118,7 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     add("--slice", type=int, metavar="N", help="reprice: clients that each rival runs on, about")
     add("--price", type=float, help="reprice: price of a machine-hour (default 0.10)")
     add("--window-hours", type=float, metavar="H", help="reprice: a night's hours (default 4)")
+    add("--books-only", action="store_true", help="reprice: make the books in --out, time nothing")
     add("--minutes", type=float, help=text)
     text = "truth, attainable: generated markets (default 200)"
     add("--markets", type=int, default=200, help=text)

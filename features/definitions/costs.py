@@ -8,7 +8,7 @@ from data_contracts.units import MINOR_PER_UNIT, NULL, RATIO_ONE, FloatArray, In
 from features.arithmetic import deviation, last_columns, mean_of_known, ratio
 from features.book import BookAsOf
 from features.declare import feature
-from features.definitions.history import growth_index
+from features.definitions.history import growth_index, largest_loss
 from features.definitions.portfolio import share_of_securities
 
 LEAST_RETURNS = 40
@@ -74,10 +74,7 @@ def turnover_250_sessions_ratio(book: BookAsOf) -> FloatArray:
 )  # fmt: skip
 def max_drawdown_250_sessions_ratio(book: BookAsOf) -> FloatArray:
     """Largest fall of equity from an earlier high within 250 sessions, external flows taken out."""
-    index = growth_index(book, 250)
-    fall = np.max(1.0 - index / np.maximum.accumulate(index, axis=1), axis=1)
-    known = (last_columns(book.nav_path, 250) != NULL).sum(axis=1)
-    return np.where(known >= 20, fall, np.nan)
+    return largest_loss(book, 250)
 
 
 @feature(

@@ -8,11 +8,11 @@ import numpy as np
 
 from data_contracts.units import NULL, RATIO_ONE, FloatArray, IntArray
 from features.arithmetic import last_columns, mean_of_known, ratio, real
-from features.book import EXTERNAL_KINDS, BookAsOf
+from features.book import LONGEST_WINDOW_SESSIONS, BookAsOf
 from features.declare import feature
 
 LEAST_NAVS: Final = 20
-"""Equity values out of 60 sessions below which a drawdown is not stated."""
+"""Equity values below which a drawdown is not stated."""
 CURE_SESSIONS: Final = 5
 """A cure counts as paid in cash if cash came in within this many sessions up to it."""
 GAIN_SESSIONS: Final = 5
@@ -20,9 +20,7 @@ GAIN_SESSIONS: Final = 5
 
 def external_flows(book: BookAsOf, sessions: int) -> IntArray:
     """Money the client (or a write-off) moved in or out, (clients, sessions)."""
-    flows = book.cash_flows
-    amount = np.where(flows.of_kinds(*EXTERNAL_KINDS), flows.amount_amt, 0)
-    return book.sum_by_session(flows.client, flows.session, amount, sessions)
+    return book.external_flows[:, LONGEST_WINDOW_SESSIONS - sessions :]
 
 
 def growth_index(book: BookAsOf, sessions: int) -> FloatArray:
@@ -31,12 +29,20 @@ def growth_index(book: BookAsOf, sessions: int) -> FloatArray:
     A session's factor is (equity - flows) / equity before, at least 0; it is 1 where one of the
     two is unknown or the equity before is not above 0.
     """
-    nav = real(last_columns(book.nav_path, sessions))
-    before = nav[:, :-1]
-    after = nav[:, 1:] - external_flows(book, sessions)[:, 1:]
-    usable = ~np.isnan(before) & ~np.isnan(after) & (before > 0)
-    factor = np.where(usable, np.maximum(ratio(after, before), 0.0), 1.0)
-    return np.cumprod(np.concatenate([np.ones((book.clients, 1)), factor], axis=1), axis=1)
+    # Here, so that a process that computes no feature of a path loads no compiler.
+    from features.loops import grown
+
+    nav = last_columns(book.nav_path, sessions)
+    return grown(nav.T, external_flows(book, sessions).T, NULL).T
+
+
+def largest_loss(book: BookAsOf, sessions: int) -> FloatArray:
+    """Largest fall of the growth index from an earlier high; NaN below ``LEAST_NAVS`` values."""
+    from features.loops import largest_fall
+
+    fall = largest_fall(growth_index(book, sessions).T)
+    known = (last_columns(book.nav_path, sessions) != NULL).sum(axis=1)
+    return np.where(known >= LEAST_NAVS, fall, np.nan)
 
 
 @feature(
@@ -64,10 +70,7 @@ def nav_return_60(book: BookAsOf) -> FloatArray:
 )  # fmt: skip
 def max_drawdown_60_sessions_ratio(book: BookAsOf) -> FloatArray:
     """Largest fall of equity from an earlier high within 60 sessions, external flows taken out."""
-    index = growth_index(book, 60)
-    fall = np.max(1.0 - index / np.maximum.accumulate(index, axis=1), axis=1)
-    known = (last_columns(book.nav_path, 60) != NULL).sum(axis=1)
-    return np.where(known >= LEAST_NAVS, fall, np.nan)
+    return largest_loss(book, 60)
 
 
 @feature(

@@ -30,20 +30,17 @@ def holdings_returns(book: BookAsOf, sessions: int) -> FloatArray:
 
     The value-weighted mean over the positions whose return that session is known.
     """
+    # Here, so that a process that computes no feature loads no compiler.
+    from features.loops import weighted_returns
+
     p = book.positions
-    out = np.full((book.clients, min(sessions, book.t + 1)), np.nan)
-    if len(p.client) == 0:
-        return out
-    window = np.ascontiguousarray(book.returns[max(0, book.t - sessions + 1) :].T)
-    returns = window[p.symbol]
-    known = ~np.isnan(returns)
-    value = book.position_value.astype(np.float64)[:, None]
-    starts = np.flatnonzero(np.r_[True, np.diff(p.client) > 0])
-    # Along axis 0 the additions run one row after another, in client and symbol order.
-    gain = np.add.reduceat(np.where(known, returns, 0.0) * value, starts, axis=0)
-    base = np.add.reduceat(known * value, starts, axis=0)
-    out[p.client[starts]] = ratio(gain, base)
-    return out
+    known = f"holdings_returns_{sessions}"
+    if known not in book.worked_out:
+        window = np.ascontiguousarray(book.returns[max(0, book.t - sessions + 1) :].T)
+        value = book.position_value.astype(np.float64)
+        made = weighted_returns(p.client, p.symbol, value, window, book.clients)
+        book.worked_out[known] = made.T
+    return book.worked_out[known]
 
 
 @feature(
@@ -57,7 +54,10 @@ def portfolio_volatility_60_sessions_ratio(book: BookAsOf) -> FloatArray:
 
     Not annualised. A session's return is value-weighted over the positions that traded.
     """
-    return deviation(holdings_returns(book, 60), LEAST_RETURNS)
+    known = "portfolio_volatility_60"
+    if known not in book.worked_out:
+        book.worked_out[known] = deviation(holdings_returns(book, 60), LEAST_RETURNS)
+    return book.worked_out[known]
 
 
 @feature(
@@ -88,7 +88,7 @@ def distance_to_call_sigma(book: BookAsOf) -> FloatArray:
 )  # fmt: skip
 def max5_return(book: BookAsOf) -> FloatArray:
     """Mean of the five highest returns that today's holdings had over 20 sessions."""
-    returns = holdings_returns(book, 20)
+    returns = holdings_returns(book, 60)[:, -20:]
     known = (~np.isnan(returns)).sum(axis=1)
     if returns.shape[1] < 5:
         return np.full(book.clients, np.nan)

@@ -135,8 +135,12 @@ def _places(table: pa.Table, client_ids: Sequence[str]) -> IntArray:
     return np.asarray(found.fill_null(-1)).astype(np.int64)
 
 
-def strangers(table: pa.Table, client_ids: Sequence[str]) -> list[str]:
-    """Clients that the table does not hold."""
+def strangers(store: Store, relative: str, client_ids: Sequence[str]) -> list[str]:
+    """Clients that a bucket's segment, held ones included, does not hold."""
+    table = _read(store, relative, ["client_id"])
+    held = relative.removesuffix(DECISIONS_FILE) + HELD_FILE
+    if store.get(held) is not None:
+        table = pa.concat_tables([table, _read(store, held, ["client_id"])])
     return [client_ids[k] for k in np.flatnonzero(_places(table, client_ids) < 0).tolist()]
 
 

@@ -231,8 +231,7 @@ def first_of(work: Work, inputs: Inputs, bucket: int) -> FirstAnswer:
     if work.last is not None:
         unknown = everyone
         if bucket < len(work.last.segments):
-            table = published(Store(work.where), work.last.segments[bucket])
-            unknown = strangers(table, everyone)
+            unknown = strangers(Store(work.where), work.last.segments[bucket], everyone)
     timer("previous")
     return FirstAnswer(
         bucket, first.risk_bps, first.clients, first.sale_shares, _hashes(everyone), unknown,

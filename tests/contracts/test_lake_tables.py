@@ -111,6 +111,27 @@ def test_the_null_integer_is_written_as_null(good_rows, as_table):
     assert made["float_shares"].to_pylist() == [None, 7]
 
 
+def test_a_text_column_can_be_read_as_codes(lake, balances):
+    columns, where = _columns(balances), np.array([0, 1, 0, 1, 0, 1])
+    for part in (0, 1):  # two files, each with a dictionary of its own
+        write_bucketed(lake, "balances", columns, where, 2, part=part)
+    plain = read_table(lake, "balances", bucket=1)
+    coded = read_table(lake, "balances", bucket=1, coded=["account_id"])
+    assert pa.types.is_dictionary(coded["account_id"].type)
+    assert coded["account_id"].num_chunks == 1
+    place = plain.column_names.index("account_id")
+    decoded = coded["account_id"].cast(pa.string())
+    assert coded.set_column(place, plain.schema.field(place), decoded).equals(plain)
+
+
+def test_money_is_stored_as_eight_byte_integers(lake, balances):
+    write_bucketed(lake, "balances", _columns(balances), np.zeros(6, dtype=np.int64), 1)
+    [path] = table_files(lake, "balances")
+    schema = pq.read_metadata(path).schema
+    stored = {schema.column(k).name: schema.column(k).physical_type for k in range(len(schema))}
+    assert stored["cash_amt"] == "INT64"
+
+
 def test_equal_tables_give_equal_bytes(lake, rates):
     path = lake / "rates" / "part-0.parquet"
     write_shared(lake, "rates", _columns(rates))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import random
@@ -42,6 +43,7 @@ from models.margin.security import MarketHistory
 from models.policy import load_pack
 from serving.ledger import Ledger, read_entries, verify
 from serving.nightly.columns import Before
+from serving.nightly.embedded import Embedded
 from serving.nightly.firm import effective_date, firm_terms, funding_bps
 from serving.nightly.partition import first_pass, score_partition
 from serving.nightly.previous import LastNight, last_margins
@@ -54,6 +56,8 @@ from tests.serving.small_lake import make_lake
 KILLS = int(os.environ.get("GEARLINE_KILLS", "4"))
 """Kills of the embedded engine; docs/nightly.md has the figures of 100."""
 RAY_KILLS = int(os.environ.get("GEARLINE_RAY_KILLS", "2"))
+KILLS_SEED = int(os.environ.get("GEARLINE_KILLS_SEED", "0"))
+"""Other times of the kills, so that a full count can be run in pieces."""
 ROOT = Path(gearline.__file__).parent
 PATIENCE_S = 240
 FILES_OF_A_NIGHT = 15
@@ -374,13 +378,19 @@ def spoil(lake):
     raise AssertionError("nobody holds anything")
 
 
+def test_a_worker_of_the_night_works_without_pandas():
+    """Arrow would load it in every worker, which is most of what a worker's start takes."""
+    with Embedded(2) as engine, pytest.raises(ModuleNotFoundError, match="without pandas"):
+        list(engine.map(importlib.util.find_spec, ["pandas"]))
+
+
 # --- killed ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.long
 def test_a_night_killed_at_random_times_ends_as_if_it_had_not_been(made, unbroken, tmp_path):
     """SIGKILL to the command and nobody else: its workers must go with it."""
-    chance = random.Random(5)
+    chance = random.Random(5 + KILLS_SEED)
     spoiled = 0
     for k in range(KILLS):
         lake = copy_of(made[0], tmp_path / str(k))
@@ -438,7 +448,7 @@ def ray_workers(of):
 @pytest.mark.long
 def test_a_night_on_ray_outlives_the_death_of_a_worker(made, unbroken, tmp_path):
     pytest.importorskip("ray")
-    chance = random.Random(9)
+    chance = random.Random(9 + KILLS_SEED)
     killed = 0
     for k in range(RAY_KILLS):
         lake = copy_of(made[0], tmp_path / str(k))

@@ -47,7 +47,8 @@ class LakeWriter:
 
     The hidden truth goes to ``OUT/truth``, which is no contract table. ``moved`` is the window, as
     positions in ``panel``, over which the panel's prices are not the market's: the bars then carry
-    the panel's and end with the window.
+    the panel's and end with the window. With ``going_on`` the blocks that an earlier writer of the
+    same book added stay; ``count`` tells of each.
 
     Raises
     ------
@@ -64,6 +65,7 @@ class LakeWriter:
         buckets: int,
         source: str,
         moved: tuple[int, int] | None = None,
+        going_on: bool = False,
     ) -> None:
         info = lake_info(source_market)
         if out.resolve() == source_market.resolve():
@@ -78,7 +80,7 @@ class LakeWriter:
         self._part = self._clients = 0
         self._drawn: IntArray | None = None
         self._window = (0, 0)
-        for name in (*TABLES, "truth"):
+        for name in (*TABLES, "truth") if not going_on else ():
             shutil.rmtree(out / name, ignore_errors=True)  # parts of an earlier, larger book
         for name in MARKET_TABLES:
             if not (source_market / name).is_dir():
@@ -115,10 +117,17 @@ class LakeWriter:
         for name in names:
             self.rows[name] = self.rows.get(name, 0) + written[name]
         drawn = np.asarray(book.tables["firm_state"]["drawn_amt"])
+        self.count(drawn, len(book.client_ids), (book.first, book.last))
+
+    def count(self, drawn: IntArray, clients: int, window: tuple[int, int]) -> None:
+        """Take a block whose tables are written into what only the whole book knows.
+
+        ``drawn`` is its debt by session, minor units, ``window`` its sessions in the panel.
+        """
         self._drawn = drawn if self._drawn is None else self._drawn + drawn
         self._part += 1
-        self._clients += len(book.client_ids)
-        self._window = (book.first, book.last)
+        self._clients += clients
+        self._window = window
 
     def _write_truth(self, book: LabBook) -> None:
         """What no lender sees: traits and habits, and the engine's own count of assets."""

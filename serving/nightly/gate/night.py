@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from data_contracts.decision import OUTCOMES
 from data_contracts.errors import InputError
 from data_contracts.lake import decimal_to_int
 from data_contracts.snapshot import MarketSnapshot
-from data_contracts.units import NULL, BoolArray, IntArray, parse_decimal
+from data_contracts.units import NULL, BoolArray, IntArray
 from models.bundle import Bundle
 from models.calibration import tier_of_pd
+from models.decide.cases import MARGIN_STATES
 from models.gate.measures import cap_targets
 from models.margin.cap import CAP_TERMS, soft_floor
 from models.policy import Policy
 from models.policy.kept import pack_of
 from models.price.rate import FREE_STACK
 from models.stability import SCORE, FrozenCells, frozen_cells
-from serving.nightly.segments import INPUTS_FILE, TIER_NAMES, read_decisions
+from serving.nightly.gate.cases import CaseParts, matrix, read_cases
+from serving.nightly.segments import TIER_NAMES, read_decisions
 
 _MONEY = ("max_debt_amt", "soft_cap_amt", "debt_amt", "equity_amt", "ead_amt", "expected_loss_amt")
 _COLUMNS = [
@@ -37,17 +39,20 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
-def matrix(column: pa.ChunkedArray | pa.Array, width: int) -> IntArray:
-    """A fixed-size list of integers as an array, ``NULL`` for null."""
-    flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    values = flat.flatten() if len(flat) else pa.array([], pa.int64())
-    return np.asarray(values.fill_null(NULL), dtype=np.int64).reshape(-1, width)
-
-
 def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> IntArray:
     return np.asarray(
         pc.index_in(column.cast(pa.string()), value_set=pa.array(names)).fill_null(-1)
     ).astype(np.int64)
+
+
+def _texts(column: pa.ChunkedArray) -> pa.Array:
+    whole = column.combine_chunks()
+    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def _total(counts: Sequence[IntArray]) -> IntArray:
+    out: IntArray = np.sum(counts, axis=0)
+    return out
 
 
 @dataclass(frozen=True)
@@ -111,55 +116,49 @@ class Night:
         return tier_of_pd(self.pd, edges)
 
 
-class _Parts:
-    """Columns gathered segment by segment; the features themselves are counted and let go."""
+@dataclass(frozen=True)
+class _Part:
+    """One segment: its decisions, what its cases say, and its features counted and let go."""
 
-    def __init__(self, bundle: Bundle, cells: Mapping[str, FrozenCells]) -> None:
-        self.bundle, self.cells = bundle, cells
-        self.tables: list[pa.Table] = []
-        self.limits: list[IntArray] = []
-        self.components: list[IntArray] = []
-        self.states: list[str] = []
-        self.previous: list[tuple[int, int]] = []
-        self.symbols: dict[str, int] = {}
-        self.lots: list[tuple[int, int, int]] = []
-        self.arrays: list[IntArray] = []
-        self.counts = {n: np.zeros(len(c.counts), dtype=np.int64) for n, c in cells.items()}
-        self.missing = np.zeros(len(bundle.names), dtype=np.int64)
-        self.rows = 0
+    table: pa.Table
+    target: IntArray
+    rate_target: IntArray
+    cases: CaseParts
+    counts: dict[str, IntArray]
+    missing: IntArray
 
-    def add(self, path: Path) -> None:
-        table = read_decisions(path, _COLUMNS)
-        inputs_path = path.parent / INPUTS_FILE
-        if not inputs_path.is_file():
-            raise InputError(f"the inputs {inputs_path} are missing; restore them from a backup")
-        inputs = pq.read_table(inputs_path, partitioning=None)
-        features = matrix(inputs["features"], len(self.bundle.names))
-        self.missing += (features == NULL).sum(axis=0)
-        for k, name in enumerate(self.bundle.names):
-            if name in self.counts:
-                self.counts[name] += self.cells[name].count(features[:, k])
-        if SCORE in self.counts:
-            self.counts[SCORE] += self.cells[SCORE].count(np.asarray(table["score"]))
-        self.limits.append(cap_targets(matrix(table["cap_limits_minor"], len(CAP_TERMS))))
-        free = matrix(table["rate_components_bps"], FREE_STACK + 2)[:, :FREE_STACK]
-        self.components.append(free.sum(axis=1))
-        lots = []
-        for k, text in enumerate(inputs["case"].to_pylist(), start=self.rows):
-            case = orjson.loads(text)
-            self.states.append(case["status"]["margin_state"])
-            last = case["previous"]
-            self.previous.append(
-                (NULL, 0)
-                if last is None
-                else (parse_decimal(last["soft_cap_amt"], 2, ""), last["sessions_since"])
-            )
-            for lot in case["book"]["positions"]:
-                symbol = self.symbols.setdefault(lot["symbol"], len(self.symbols))
-                lots.append((k, symbol, int(lot["quantity_shares"])))
-        self.arrays.append(np.array(lots, dtype=np.int64).reshape(-1, 3))
-        self.tables.append(table.drop_columns(["cap_limits_minor", "rate_components_bps"]))
-        self.rows += table.num_rows
+
+def _part(path: Path, bundle: Bundle, cells: Mapping[str, FrozenCells]) -> _Part:
+    table = read_decisions(path, _COLUMNS)
+    cases = read_cases(path.parent, len(bundle.names))
+    columns = np.ascontiguousarray(cases.features.T)
+    counts = {n: cells[n].count(columns[k]) for k, n in enumerate(bundle.names) if n in cells}
+    if SCORE in cells:
+        counts[SCORE] = cells[SCORE].count(np.asarray(table["score"]))
+    free = matrix(table["rate_components_bps"], FREE_STACK + 2)[:, :FREE_STACK]
+    return _Part(
+        table=table.drop_columns(["cap_limits_minor", "rate_components_bps"]),
+        target=cap_targets(matrix(table["cap_limits_minor"], len(CAP_TERMS))),
+        rate_target=free.sum(axis=1),
+        cases=replace(cases, features=cases.features[:0].copy()),
+        counts=counts,
+        missing=(columns == NULL).sum(axis=1),
+    )
+
+
+def _lots(parts: Sequence[_Part]) -> tuple[tuple[str, ...], list[IntArray]]:
+    """Names in the order in which they first occur; client, name and shares of each holding."""
+    known: dict[str, int] = {}
+    columns: tuple[list[IntArray], ...] = ([], [], [])
+    first = 0
+    for part in parts:
+        c = part.cases
+        code = np.array([known.setdefault(s, len(known)) for s in c.symbols], dtype=np.int64)
+        columns[0].append(c.lot_client + first)
+        columns[1].append(code[c.lot_symbol])
+        columns[2].append(c.lot_shares)
+        first += part.table.num_rows
+    return tuple(known), [np.concatenate(c) for c in columns]
 
 
 def read_night(
@@ -175,17 +174,17 @@ def read_night(
     run_id = str(finished["run_id"])
     bundle = Bundle.read(root / started["bundle_path"])
     frozen = frozen_cells(bundle.reference.get("monitor")) if cells is None else cells
-    parts = _Parts(bundle, frozen)
-    for name in finished["segments"]:
-        parts.add(root / name)
-    if not parts.tables:
+    segments = [root / name for name in finished["segments"]]
+    if not segments:
         raise InputError(f"run {run_id} has no segment; there is nothing to judge")
-    table = pa.concat_tables([t.unify_dictionaries() for t in parts.tables])
-    table = table.combine_chunks()
-    lots = np.concatenate(parts.arrays)
-    states = np.array(parts.states, dtype="U9")
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        parts = list(pool.map(lambda path: _part(path, bundle, frozen), segments))
+    table = pa.concat_tables([p.table.unify_dictionaries() for p in parts]).combine_chunks()
+    names, (lot_client, lot_name, lot_shares) = _lots(parts)
+    state = np.concatenate([p.cases.margin_state for p in parts])
+    last_soft = np.concatenate([p.cases.last_soft for p in parts])
+    since = np.concatenate([p.cases.since for p in parts])
     policy = pack_of(root, started).on(dt.date.fromisoformat(str(started["effective_on"])))
-    last_soft, since = np.array(parts.previous, dtype=np.int64).reshape(-1, 2).T
     return Night(
         run_id=run_id,
         as_of=dt.date.fromisoformat(str(started["as_of"])),
@@ -194,8 +193,8 @@ def read_night(
         bundle=bundle,
         policy=policy,
         market=MarketSnapshot.read(root / "runs" / run_id / "market"),
-        client_ids=pa.array(table["client_id"].to_pylist(), pa.string()),
-        decision_ids=pa.array(table["decision_id"].to_pylist(), pa.string()),
+        client_ids=_texts(table["client_id"]),
+        decision_ids=_texts(table["decision_id"]),
         money={n: decimal_to_int(table[n]) for n in _MONEY},
         outcome=_codes(table["outcome"], OUTCOMES),
         tier=_codes(table["tier"], TIER_NAMES) + 1,
@@ -203,18 +202,18 @@ def read_night(
         pd=np.asarray(table["pd_e9"]),
         maintenance=np.asarray(table["maintenance_e6"].fill_null(NULL)).astype(np.int64),
         binding=_codes(table["binding"], CAP_TERMS),
-        target=np.concatenate(parts.limits),
+        target=np.concatenate([p.target for p in parts]),
         rate=np.asarray(table["rate_bps"]),
-        rate_target=np.concatenate(parts.components),
+        rate_target=np.concatenate([p.rate_target for p in parts]),
         soft_floor=np.where(
             last_soft > 0, soft_floor(last_soft, since, policy["step_down_ratio"]), NULL
         ),
-        defaulted=states == "defaulted",
-        called=(states == "called") | (states == "overdue"),
-        names=tuple(parts.symbols),
-        lot_client=lots[:, 0],
-        lot_name=lots[:, 1],
-        lot_shares=lots[:, 2],
-        cells=parts.counts,
-        missing=parts.missing,
+        defaulted=state == MARGIN_STATES.index("defaulted"),
+        called=np.isin(state, [MARGIN_STATES.index(s) for s in ("called", "overdue")]),
+        names=names,
+        lot_client=lot_client,
+        lot_name=lot_name,
+        lot_shares=lot_shares,
+        cells={n: _total([p.counts[n] for p in parts]) for n in parts[0].counts},
+        missing=_total([p.missing for p in parts]),
     )

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from data_contracts.decision import OUTCOMES
 from data_contracts.units import NULL, RATIO_ONE, IntArray
 from models.price.rate import RATE_COMPONENTS
-from serving.nightly.gate.night import Night, matrix
+from serving.nightly.gate.cases import matrix
+from serving.nightly.gate.night import Night
 from serving.nightly.kpis.measures import (
     Span,
     cured,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
+from data_contracts.errors import InputError
 from training.bench.reprice.measure import Stages, bench_reprice
 from training.bench.reprice.sheet import text_of
 
@@ -23,6 +24,8 @@ FOUND: Final = 1
 
 def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
     """``bench reprice``."""
+    if arguments.books_only and arguments.out is None:
+        raise InputError("--books-only makes the books in a folder; name it with --out")
     d = bench_reprice(
         clients=arguments.clients or CLIENTS,
         slice_clients=arguments.slice,
@@ -32,6 +35,9 @@ def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
         window_hours=WINDOW_HOURS if arguments.window_hours is None else arguments.window_hours,
         folder=arguments.out,
         stages=stages,
+        books_only=arguments.books_only,
     )
+    if arguments.books_only:
+        return 0, d, f"books of {', '.join(f'{n:,}' for n in d['books'])} clients in {d['out']}"
     whole = d["one_decision_a_client"] and d["rivals_agree"]
     return (0 if whole else FOUND), d, text_of(d)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import os
 import shutil
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.canonical import sha256_hex
-from data_contracts.lake import create_lake, lake_info, write_parquet
+from data_contracts.lake import create_lake, lake_info, write_atomically, write_parquet
 from data_contracts.tables import TABLES
 from data_contracts.units import NULL, PROB_ONE, IntArray
 from features.asof import BookHistory
@@ -31,7 +32,7 @@ from training.estimator_bags import Sample, fit_bags
 from training.fit import HEAD_RECIPE, as_floats
 from training.lab.lake import LakeWriter, buckets_for
 from training.lab.run import BLOCK, market_folder
-from training.lab.simulate import compile_engine, set_stage, simulate_block
+from training.lab.simulate import LabBook, compile_engine, set_stage, simulate_block
 from training.lab.strengths import STRENGTHS
 from training.lender import margin_rules
 
@@ -40,38 +41,83 @@ LAST: Final = dt.date(2023, 6, 30)
 """Half a year of life; the market lies a year further back, for the features that look so far."""
 FIT_CLIENTS: Final = 20_000
 REFERENCE_ROWS: Final = 5_000
+WHOLE: Final = "whole"
+"""The mark of a book all of whose blocks are written."""
 Progress = Callable[[int, int], None]
 
 
 def make_book(out: Path, clients: int, seed: int, progress: Progress) -> None:
-    """Simulate a book on a generated market and write its lake, block by block."""
+    """Simulate a book on a generated market and write its lake, block by block.
+
+    Killed at any time, the same call goes on after the last block that was written.
+    """
+    done = out / f"made-{clients}-{seed}"
+    if done.is_file():
+        return
+    marks = out / f"blocks-{clients}-{seed}"
+    if not marks.is_dir():
+        shutil.rmtree(out, ignore_errors=True)
+    elif (marks / WHOLE).is_file():
+        _finish(out, marks, done)
+        return
     with market_folder(f"generated:{seed}", out, FIRST, LAST) as market:
         panel = load_panel(market)
         rules = margin_rules(load_pack("us"), panel)
         stage = set_stage(panel, rules, seed, FIRST, LAST, STRENGTHS[panel.currency])
         compile_engine(stage)
         source = f"made for bench reprice, seed {seed}, {clients} clients"
-        buckets = buckets_for(clients)
-        writer = LakeWriter(stage.panel, market, out, buckets=buckets, source=source)
+        going_on = marks.is_dir()
+        writer = LakeWriter(
+            stage.panel, market, out, buckets=buckets_for(clients), source=source, going_on=going_on
+        )
+        marks.mkdir(exist_ok=True)
         for low in range(0, clients, BLOCK):
-            writer.add(simulate_block(stage, low, min(low + BLOCK, clients)))
-            # what no lender sees is not part of a book
-            shutil.rmtree(out / "truth", ignore_errors=True)
+            mark = marks / f"{low}.npz"
+            if mark.is_file():
+                with np.load(mark) as m:
+                    first, last = m["window"].tolist()
+                    writer.count(m["drawn"], int(m["clients"]), (first, last))
+            else:
+                book = simulate_block(stage, low, min(low + BLOCK, clients))
+                writer.add(book)
+                # what no lender sees is not part of a book
+                shutil.rmtree(out / "truth", ignore_errors=True)
+                _mark(mark, book)
             progress(min(low + BLOCK, clients), clients)
         writer.finish()
+    (marks / WHOLE).touch()
+    _finish(out, marks, done)
+
+
+def _mark(path: Path, book: LabBook) -> None:
+    """That a block is written, and what of it only the whole book needs."""
+    drawn = np.asarray(book.tables["firm_state"]["drawn_amt"])
+    sink = io.BytesIO()
+    np.savez(sink, drawn=drawn, clients=len(book.client_ids), window=(book.first, book.last))
+    write_atomically(path, sink.getvalue())
+
+
+def _finish(out: Path, marks: Path, done: Path) -> None:
     compact(out)
+    done.touch()
+    shutil.rmtree(marks)
 
 
 def compact(lake: Path) -> None:
-    """One file a table and bucket, as the keeper of a lake leaves it: blocks wrote one each."""
+    """One file a table and bucket, as the keeper of a lake leaves it: blocks wrote one each.
+
+    Killed at any time, the same call goes on: the whole is there before a part goes.
+    """
     for name, spec in TABLES.items():
         for folder in sorted((lake / name).glob("bucket=*")) if spec.bucketed else []:
             parts = sorted(folder.glob("part-*.parquet"), key=lambda p: int(p.stem[5:]))
-            if len(parts) > 1:
-                whole = pa.concat_tables([pq.ParquetFile(p).read() for p in parts])
+            whole = folder / "whole"
+            if len(parts) > 1 and not whole.is_file():
+                write_parquet(whole, pa.concat_tables([pq.ParquetFile(p).read() for p in parts]))
+            if whole.is_file():
                 for path in parts:
                     path.unlink()
-                write_parquet(folder / "part-0.parquet", whole)
+                whole.rename(folder / "part-0.parquet")
 
 
 def nights_of(lake: Path) -> tuple[dt.date, dt.date]:

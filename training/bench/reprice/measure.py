@@ -38,12 +38,13 @@ RIVALS: Final = {
 SLICE: Final = {"usual": 5_000, "pred_contrib": 25_000, "duckdb": 50_000}
 """Clients that each rival runs on, about: whole buckets, and no more than there are."""
 SMALL: Final = 10_000
-"""The smaller book of the growth exponent; a book below ten times that is compared with a tenth."""
+"""The smallest book of the growth exponent; one below ten times that is compared with a tenth."""
 LEAST: Final = 1_000
 ROUNDS: Final = 3
 ROUNDS_BELOW: Final = 200_000
-"""Up to this many clients ours and the floor run three times and the median counts, else once."""
-SPACE_A_CLIENT: Final = 8_000
+"""Up to this many clients ours and the floor run three times and the median counts, else once; of
+the smaller books the smallest runs three times."""
+SPACE_A_CLIENT: Final = 6_000
 """Bytes of disk that the book and two nights of it take a client, rounded up."""
 EQUITY_TOLERANCE: Final = 0.005
 """The rivals take what is owed from the balances, we from the contracts, which accrue later."""
@@ -207,6 +208,21 @@ def _rival(name: str, lake: Path, day: dt.date, model: Path, out: Path) -> Ran:
     )  # fmt: skip
 
 
+def sizes_below(clients: int) -> list[int]:
+    """The smaller books of the growth exponent, ten times as many clients from one to the next.
+
+    >>> sizes_below(1_000_000), sizes_below(50_000)
+    ([10000, 100000], [5000])
+    """
+    if clients < 10 * SMALL:
+        return [max(clients // 10, LEAST // 2)]
+    out, size = [], SMALL
+    while size < clients:
+        out.append(size)
+        size *= 10
+    return out
+
+
 @contextmanager
 def _folder(given: Path | None) -> Iterator[Path]:
     """The folder that was named, else one that goes away."""
@@ -236,8 +252,12 @@ def bench_reprice(
     window_hours: float,
     folder: Path | None,
     stages: Stages,
+    books_only: bool = False,
 ) -> dict[str, Any]:
     """A night on a laboratory book, its rivals on slices of it, a floor, growth and a scale sheet.
+
+    The books are made block by block and, in a folder that was named, found again: a call that was
+    killed goes on. With ``books_only`` nothing is timed.
 
     Raises
     ------
@@ -255,23 +275,25 @@ def bench_reprice(
                 f"{clients:,} clients take about {needed / 1e9:.1f} GB in {at}, where"
                 f" {free / 1e9:.1f} are free; name another folder with --out"
             )
-        lake, small = at / "lake", at / "small"
-        fewer = SMALL if clients >= 10 * SMALL else max(clients // 10, LEAST // 2)
-        for path, count in ((small, fewer), (lake, clients)):
-            done = path / f"made-{count}-{seed}"
-            if not done.is_file():
-                shutil.rmtree(path, ignore_errors=True)
-                make_book(path, count, seed, lambda d, n: stages("make", d, n))
-                done.touch()
+        lake, smaller = at / "lake", [at / f"lake-{n}" for n in sizes_below(clients)]
+        for path, count in zip((*smaller, lake), (*sizes_below(clients), clients), strict=True):
+            make_book(path, count, seed, lambda d, n: stages("make", d, n))
+        if books_only:
+            return {"books": [*sizes_below(clients), clients], "out": str(at)}
         model = at / "model.txt"
         _, day = nights_of(lake)
         trees = make_scorer(lake, day, seed, lake / "bundle", model)
-        shutil.rmtree(small / "bundle", ignore_errors=True)
-        shutil.copytree(lake / "bundle", small / "bundle")
+        for small in smaller:
+            shutil.rmtree(small / "bundle", ignore_errors=True)
+            shutil.copytree(lake / "bundle", small / "bundle")
         stages("fit", 1, 1)
         rounds = ROUNDS if clients <= ROUNDS_BELOW else 1
-        little, _, _ = timed_night(small, at, threads, ROUNDS)
-        stages("small", 1, 1)
+        grown = []
+        for k, small in enumerate(smaller):
+            grown.append(timed_night(small, at, threads, 1 if k else ROUNDS)[0])
+            _forget(small)
+            stages("small", k + 1, len(smaller))
+        little = grown[0]
         ours, idle, _ = timed_night(lake, at, threads, rounds)
         run = lake / "runs" / ours.document["run_id"]
         decisions, different, _ = _counted(run)
@@ -297,10 +319,14 @@ def bench_reprice(
         run_bytes = sum(p.stat().st_size for p in run.rglob("*.parquet"))
     cores = threads or os.cpu_count() or 1
     each = ours.seconds / decisions
-    count_small = little.document["decisions"]
-    power = math.log(decisions / count_small)
-    spent = [sum(r.document["cpu_seconds_by_stage"].values()) for r in (little, ours)]
-    exponent = round(math.log(spent[1] / spent[0]) / power, 3)
+    counts = [int(r.document["decisions"]) for r in (*grown, ours)]
+    power = math.log(decisions / counts[0])
+    spent = [sum(r.document["cpu_seconds_by_stage"].values()) for r in (*grown, ours)]
+    exponent = round(math.log(spent[-1] / spent[0]) / power, 3)
+    steps = [
+        round(math.log(spent[k + 1] / spent[k]) / math.log(counts[k + 1] / counts[k]), 3)
+        for k in range(len(counts) - 1)
+    ]
     theirs = {n: r.document["seconds"] / r.document["clients"] for n, r in rivals.items()}
     return {
         "clients": decisions,
@@ -311,7 +337,8 @@ def bench_reprice(
         "ratio_to_floor": round(ours.seconds / floor, 2),
         "growth_exponent": exponent,
         "growth_exponent_wall": round(math.log(ours.seconds / little.seconds) / power, 3),
-        "growth_clients": [count_small, decisions],
+        "growth_clients": counts,
+        "growth_exponent_by_step": steps,
         "peak_rss_mb": ours.peak_rss_mb,
         "peak_rss_mb_by": {n: r.peak_rss_mb for n, r in rivals.items()},
         "seconds_by_stage": ours.document["cpu_seconds_by_stage"],
