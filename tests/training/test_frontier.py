@@ -19,7 +19,6 @@ from training.frontier.heads import Line, auc, fit_line
 from training.frontier.policies import (
     BOUNDS,
     MOST,
-    RELAXED,
     STRETCH,
     Static,
     by_capacity,
@@ -121,7 +120,7 @@ def test_no_head_relaxes_the_lock_and_concentration_terms_nor_lends_a_tenth_more
     assert np.all(alone - 1.0 <= STRETCH * (plain - 1.0) + 1e-9)
     most = np.maximum(np.minimum(lock_limit(book), concentration_limit(book)), 1.0)
     assert np.all(ours <= most + 1e-9)
-    assert np.all(ours - 1.0 <= RELAXED[0] * (plain - 1.0) + 1e-9)
+    assert np.all(ours - 1.0 <= STRETCH * (plain - 1.0) + 1e-9)
 
 
 def test_a_head_that_says_the_same_of_everybody_changes_nothing():

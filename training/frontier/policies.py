@@ -28,9 +28,7 @@ LOCK_SHORTFALL: Final = 0.0005
 """Most chance, over the horizon, that a sale after locks does not cover the debt."""
 MOST_LARGEST: Final = 0.30
 STRETCH: Final = 1.10
-"""The structure lends a client at most so many times the debt that the static rule would."""
-RELAXED: Final = (1.10, 1.25)
-"""The same with a head in it; which of these is chosen before the window."""
+"""With a head or without, a client is lent at most so many times the debt that the static rule would."""
 HEADED: Final = ("learned", "perfect", "systemic")
 CONCENTRATED: Final = 2.2
 """Most leverage with everything in one name; names below 30 % are not held back."""

@@ -22,7 +22,7 @@ from training.frontier.compare import (
     measures,
     rounded,
 )
-from training.frontier.policies import MOST, POLICIES
+from training.frontier.policies import HEADED, MOST, POLICIES, STRETCH
 from training.frontier.tables import frozen_rows, joined, losses, together, vintage_rows
 from training.frontier.teaching import Learnt, Lesson, families_of, learn, lesson
 from training.frontier.vintage import Openings, Scene, half_of, openings_of, scene
@@ -42,7 +42,6 @@ HALVES: Final = 4
 FORM: Final = 2
 """Raised when rules or lives change: finished pieces of an older form are not taken up."""
 TAUGHT_PANEL: Final = "taught"
-HEADS: Final = ("learned", "perfect", "systemic")
 ALL_LEVELS: Final = ("static", "structural", "learned")
 """Rules that are run at every level; the others at the first."""
 ORDER: Final = tuple(WINDOWS[k].name for k in (2, 0, 1))
@@ -179,7 +178,7 @@ class Bench:
                     return None
                 self._lessons[earlier.name] = lesson(place, book, place.stage.seed, self.threads)
             lessons.append(self._lessons[earlier.name])
-        heads = tuple(h for h in HEADS if h in self.settings.policies)
+        heads = tuple(h for h in HEADED if h in self.settings.policies)
         self._learnt[window.name] = learn(
             lessons, self.settings.seed, self.threads,
             lambda text: self.stages(f"before {window.name}: {text}", 0, 1), heads, self.kept_value,
@@ -202,7 +201,8 @@ class Bench:
         """
         s = self.settings
         folder = self.out / s.key() / panel / place.window.name
-        label = f"{policy}-{level:g}" + ("-frozen" if frozen_months else "")
+        bound = f"-within{STRETCH:g}" if policy in HEADED else ""
+        label = f"{policy}{bound}-{level:g}" + ("-frozen" if frozen_months else "")
         path = folder / f"fates-v{FORM}-{TERM_SESSIONS}-{len(book.number)}-{s.taught}-{label}.npy"
         if path.exists():
             found = np.load(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +15,6 @@ from training.frontier.heads import Head, Line, fit_head, fit_line
 from training.frontier.policies import (
     MOST,
     POLICIES,
-    RELAXED,
     STATIC_GRID,
     STRETCH,
     Bounded,
@@ -68,7 +67,6 @@ class Learnt:
     line: Line
     heads: dict[str, Head]
     report: dict[str, Any]
-    relaxed: float = RELAXED[0]
     stress: float = STRESS_SHARES[0]
 
 
@@ -137,8 +135,7 @@ def families_of(
             for name, (moved, used) in shift.items():
                 whole = learnt.line.of(odds[mine]) + moved[mine, None]
                 risk = risk_curve(whole, learnt.form) / used[mine, None]
-                most = learnt.relaxed if name in learnt.heads else STRETCH
-                families[name] = Bounded(by_risk(risk, bounds[mine]), static, most)
+                families[name] = Bounded(by_risk(risk, bounds[mine]), static, STRETCH)
         made.append(families)
     return made
 
@@ -209,27 +206,6 @@ def learn(
     label = np.concatenate([x.label for x in lessons])
     used = np.concatenate([x.used for x in lessons])
     line = fit_line(odds, label)
-    relaxed, tried_relaxed = RELAXED[0], dict[float, float]()
-    if "learned" in heads:
-        # fitted on two thirds of the clients, judged on the others
-        judged = book.number % 120 >= 80
-        say("how far a head may move a limit")
-        part = fit_head(
-            book.take(~judged),
-            odds[~judged],
-            label[~judged],
-            used[~judged],
-            "seen",
-            seed,
-            threads or 2,
-        )
-        rest = [replace(x, book=x.book.take(x.book.number % 120 >= 80)) for x in lessons]
-        for most in RELAXED:
-            trial = Learnt(best, form, part.line, {"learned": part}, {}, most, stress)
-            tried_relaxed[most] = _per_loan_day(
-                rest, trial, "learned", threads, memo, f"{most:g} of {len(lessons)} {seed}"
-            )
-        relaxed = min(tried_relaxed, key=lambda k: tried_relaxed[k])
     fitted = {}
     for name in heads:
         say(f"head {name}")
@@ -249,8 +225,7 @@ def learn(
         "shapes_per_loan_day": {
             f"{k[1]} {k[0]:g}": float(f"{v:.4g}") for k, v in shapes.items()
         },
-        "relaxed": relaxed,
-        "relaxed_per_loan_day": {str(k): float(f"{v:.4g}") for k, v in tried_relaxed.items()},
+        "most_over_static": STRETCH,
         "alpha": round(line.alpha, 4),
         "beta": round(line.beta, 4),
         "heads": {
@@ -261,4 +236,4 @@ def learn(
             for name, h in fitted.items()
         },
     }  # fmt: skip
-    return Learnt(best, form, line, fitted, report, relaxed, stress)
+    return Learnt(best, form, line, fitted, report, stress)
