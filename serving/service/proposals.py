@@ -60,6 +60,8 @@ def _content(r: Reader, kind: str | None) -> dict[str, Any]:
         content |= _effective(c)
     elif kind == "override":
         amount = c.amount("max_debt_amt", False)
+        if "max_debt_amt" not in c.document:
+            c.wrong("max_debt_amt", "it is missing; null takes the override back")
         content = {
             "client_id": c.identity("client_id"),
             "decision_id": c.identity("decision_id"),
@@ -159,6 +161,7 @@ class Proposals:
     async def edit(self, call: Call) -> Response:
         """Another content under the same number."""
         idempotency_key(call.request.headers.get("idempotency-key"))
+        self._require_stated(call)
         known = await self._find(call)
         if of_case(known):
             raise ProblemError(
@@ -226,12 +229,16 @@ class Proposals:
                     return found
         raise ProblemError("not_found", "there is no proposal with this number")
 
-    def _require_match(self, call: Call, known: Proposal) -> None:
+    def _require_stated(self, call: Call) -> str:
         stated = call.request.headers.get("if-match")
         if stated is None:
             raise ProblemError(
                 "if_match_missing", "send If-Match with the ETag of the proposal as you read it"
             )
+        return stated
+
+    def _require_match(self, call: Call, known: Proposal) -> None:
+        stated = self._require_stated(call)
         if not _ETAG.fullmatch(stated):
             raise ProblemError("header_missing", 'If-Match holds an ETag like "1", quotes included')
         if stated != _etag(known.revision):

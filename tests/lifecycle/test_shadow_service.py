@@ -6,6 +6,8 @@ import asyncio
 import json
 import sqlite3
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,12 @@ OTHER = replace(BUNDLE, tier_edges=BUNDLE.tier_edges // 2)
 """The champion's features and scores, graded otherwise."""
 OWN_NUMBERS = ("decision_id", "decided_at", "entry", "decision_sha256", "hashes")
 """What differs between two answers to one question in any case."""
+
+
+def awaited(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end in a thread of its own: the browser's tests leave a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, coroutine).result()
 
 
 def place(where: Location, bundle: Any, role: str = "shadow") -> None:
@@ -121,7 +129,7 @@ def test_a_full_queue_lets_decisions_go_and_counts_them_and_the_caller_never_wai
     desk._models = (Beside("shadow", OTHER),)
     began = time.monotonic()
     for _ in range(50):
-        asyncio.run(desk.offer({}, None))  # type: ignore[arg-type]
+        awaited(desk.offer({}, None))  # type: ignore[arg-type]
     assert time.monotonic() - began < PATIENCE_S
     assert metrics.shadow.labels("dropped")._value.get() == 48
 
@@ -148,7 +156,7 @@ def test_a_model_that_was_approved_while_the_service_runs_joins_without_a_restar
         service.decide("c00", "1000.00")
         keep_bundle(root, OTHER)
         place(where, OTHER, "challenger")
-        asyncio.run(service.app.state.service.refresh())
+        awaited(service.app.state.service.refresh())
         service.decide("c01", "1000.00")
         [row] = kept(root, 1)
         assert row[2] == "challenger"

@@ -86,7 +86,10 @@ def test_a_sample_larger_than_the_record_takes_all_of_it(cli, record, two_nights
 
 def test_without_json_a_person_is_told_how_many_were_equal(cli, record):
     ran = cli("replay", "--sample", 7, "--lake", record)
-    assert (ran.code, ran.out) == (0, "7 decided again, 7 equal (engine 2)\n")
+    assert (ran.code, ran.out) == (
+        0,
+        f"7 decided again, 7 equal (engine {DECISION_ENGINE_VERSION})\n",
+    )
 
 
 @pytest.mark.parametrize("count", [0, -3])
@@ -122,7 +125,7 @@ def test_without_json_the_decision_is_printed_before_the_count(cli, record, two_
     assert ran.code == 0
     body, _, count = ran.out.rpartition("}\n")
     assert json.loads(body + "}")["decision_id"] == decision_id
-    assert count == "1 decided again, 1 equal (engine 2)\n"
+    assert count == f"1 decided again, 1 equal (engine {DECISION_ENGINE_VERSION})\n"
 
 
 def test_an_unknown_decision_is_refused_in_one_line(cli, record):
@@ -163,7 +166,7 @@ def test_one_changed_cell_of_the_scorer_is_found_and_named(cli, record, two_nigh
     ran = cli("replay", "--sample", 50, "--lake", record)
     assert ran.code == 1
     first, *named, rest = ran.out.splitlines()
-    assert first == "50 decided again, 0 equal (engine 2)"
+    assert first == f"50 decided again, 0 equal (engine {DECISION_ENGINE_VERSION})"
     assert len(named) == 20
     assert all(line.split(": ")[0].strip() in different for line in named)
     assert rest == "  and 30 more; --json lists all"

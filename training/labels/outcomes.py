@@ -233,7 +233,8 @@ def _calls(facts: Facts) -> Calls:
     )
     bad_at = find.next(account[bad], at[bad])
     good, ill = facts.session(good_at), facts.session(bad_at)
-    deadline = facts.session(facts.event_deadline[rows])
+    # a deadline that a table puts before its call is over with it, not earlier
+    deadline = np.maximum(facts.session(facts.event_deadline[rows]), facts.session(at[rows]))
     is_bad = (bad_at <= good_at) & (ill <= deadline) & (ill < NEVER)
     is_good = ~is_bad & (good <= deadline) & (good < NEVER)
     missed = ~is_bad & ~is_good & (deadline < NEVER)
