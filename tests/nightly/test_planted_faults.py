@@ -181,7 +181,7 @@ EFFECTS = {
     "diversification_floor_ratio": "stepped_down_ratio",
     "structural_chance_ratio": "stepped_down_ratio",
 }
-"""What each does to the night; joint paths bound limits too, so ``tail_ratio`` moves them little."""
+"""What each does to a night; joint paths bound limits too: ``tail_ratio`` moves them little."""
 
 
 def mistyped(name):
