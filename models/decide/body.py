@@ -13,6 +13,7 @@ from models.decide.facts import (
     BOUND_CODES,
     LINE_NAMES,
     NOT_SAID,
+    OVERWEIGHT,
     PRINCIPAL_REASONS,
     Facts,
     facts,
@@ -80,7 +81,7 @@ def _bound_reason(d: DecisionColumns, said: Facts, i: int) -> dict[str, Any]:
             args = {"margin": _percent(int(d.books.portfolio_margin[i]))}
         case "bound_paths":
             args = {
-                "chance": _percent(d.policy["structural_chance_ratio"]),
+                "chance": _percent(int(d.books.paths.budget[i])),
                 "margin": _percent(int(d.books.portfolio_margin[i])),
             }
         case "bound_behavioural":
@@ -127,6 +128,10 @@ def _reasons(d: DecisionColumns, said: Facts, i: int) -> list[dict[str, Any]]:
         reasons.append(reason("provisional"))
     if said.bound[i] != NOT_SAID:
         reasons.append(_bound_reason(d, said, i))
+    if said.overweight[i]:
+        points = _percent(int(d.books.concentration_margin[i]))
+        weight = _percent(int(d.books.largest_share[i]))
+        reasons.append(reason(OVERWEIGHT, points=points, weight=weight))
     return reasons + _factor_reasons(d, said, i)
 
 
@@ -175,6 +180,9 @@ def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
             "score": int(d.score[i]),
             "structural": {
                 "margin_ratio": _or_null(int(paths.margin[i])),
+                "base_margin_ratio": _or_null(int(paths.base_margin[i])),
+                "concentration_margin_ratio": int(d.books.concentration_margin[i]),
+                "budget_ratio": _or_null(int(paths.budget[i])),
                 "chance_ratio": _or_null(int(paths.chance[i])),
                 "standard_error_ratio": _or_null(int(paths.error[i])),
                 "paths": paths.paths,

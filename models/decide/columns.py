@@ -20,7 +20,7 @@ from models.decide.gates import APPROVE, DECLINE, REFER, GateColumns, gates
 from models.margin.book import BookColumns
 from models.margin.cap import CapColumns, cap_waterfall
 from models.margin.exact import over, part
-from models.margin.limits import NO_LIMIT, BookLimits, book_limits, tail_loss
+from models.margin.limits import NO_LIMIT, BookLimits, book_limits, maintenance_of, tail_loss
 from models.margin.paths import PathRisk, path_risk
 from models.policy import Policy, refuse_without_law
 from models.price.rate import (
@@ -124,7 +124,7 @@ class Losses:
     ----------
     own, pooled : int64, minor units; ``own`` has one a client, ``pooled`` one a row with a related
         group, in order
-    own_paths, pooled_paths : the same books on the night's scenario set
+    own_paths, pooled_paths : the same books on the night's scenario set, at every tier's chance
     """
 
     own: IntArray
@@ -148,8 +148,9 @@ def _group_terms(
 ) -> IntArray:
     """Each client's part of what its related group supports together, ``NO_LIMIT`` without a group.
 
-    The pooled book is limited like one client's, under the worst tier of the group, and then shared
-    by equity, rounded down: so no split of a client into members can raise the total.
+    The pooled book is limited like one client's, under the worst tier of the group, whose share and
+    whose chance of a forced sale count, and then shared by equity, rounded down: so no split of a
+    client into members can raise the total.
     """
     out = np.full(len(c), NO_LIMIT, dtype=np.int64)
     if c.groups is None:
@@ -161,6 +162,7 @@ def _group_terms(
         policy,
         loss=None if losses is None else losses.pooled,
         paths=None if losses is None else losses.pooled_paths,
+        tier=tier[rows],
         buying=c.symbol[rows],
         day_trader=c.day_trader[rows],
     )
@@ -206,16 +208,14 @@ def losses_of(
 
 def losses_to_arrays(losses: Losses) -> dict[str, IntArray]:
     """The structural part as named arrays, to put away; ``losses_from_arrays`` reads them."""
-    none = np.zeros((0, 0), dtype=np.int64)
-
-    def table(loss: IntArray | None, risk: PathRisk | None) -> IntArray:
-        if loss is None or risk is None:
-            return none
-        return np.stack([loss, risk.margin, risk.chance, risk.error])
-
+    none = np.zeros(0, dtype=np.int64)
     return {
-        "structural_own": table(losses.own, losses.own_paths),
-        "structural_pooled": table(losses.pooled, losses.pooled_paths),
+        "structural_own": losses.own,
+        "structural_own_paths": losses.own_paths.table,
+        "structural_pooled": none if losses.pooled is None else losses.pooled,
+        "structural_pooled_paths": none
+        if losses.pooled_paths is None
+        else losses.pooled_paths.table,
         "structural_paths": np.array(losses.own_paths.paths, dtype=np.int64),
     }
 
@@ -223,16 +223,12 @@ def losses_to_arrays(losses: Losses) -> dict[str, IntArray]:
 def losses_from_arrays(arrays: Mapping[str, IntArray]) -> Losses:
     """The structural part as it was put away."""
     paths = int(arrays["structural_paths"])
-    loss, *risk = arrays["structural_own"]
-    pooled: tuple[IntArray, PathRisk] | None = None
-    if arrays["structural_pooled"].size:
-        pooled_loss, *pooled_risk = arrays["structural_pooled"]
-        pooled = pooled_loss, PathRisk.of(pooled_risk, paths)
+    pooled = arrays["structural_pooled"] if arrays["structural_pooled_paths"].size else None
     return Losses(
-        loss,
-        None if pooled is None else pooled[0],
-        PathRisk.of(risk, paths),
-        None if pooled is None else pooled[1],
+        arrays["structural_own"],
+        pooled,
+        PathRisk.of(arrays["structural_own_paths"], paths),
+        None if pooled is None else PathRisk.of(arrays["structural_pooled_paths"], paths),
     )
 
 
@@ -274,18 +270,10 @@ def decide_prepared(
     refuse_without_law(policy)
     score, attributions = bundle.head.score_and_attributions(features.values, out=scores)
     pd, pd_low, pd_high = bundle.calibration.of_score(score)
-    books = book_limits(
-        c.book,
-        market,
-        policy,
-        loss=None if losses is None else losses.own,
-        paths=None if losses is None else losses.own_paths,
-        buying=c.symbol,
-        day_trader=c.day_trader,
-    )
     gate = gates(c, policy)
     defaulted = gate.closed["gate_defaulted"]
-    below_call = (books.maintenance != NULL) & (books.maintenance < policy["call_line_ratio"])
+    maintenance = maintenance_of(c.book)
+    below_call = (maintenance != NULL) & (maintenance < policy["call_line_ratio"])
     breached = defaulted | below_call | gate.closed["gate_call_open"]
     own_tier = tier_of_pd(pd, bundle.tier_edges)
     # a client in default is priced as one, whatever the score says of the year to come
@@ -304,6 +292,16 @@ def decide_prepared(
         defaulted,
     )
 
+    books = book_limits(
+        c.book,
+        market,
+        policy,
+        loss=None if losses is None else losses.own,
+        paths=None if losses is None else losses.own_paths,
+        tier=tiers.tier,
+        buying=c.symbol,
+        day_trader=c.day_trader,
+    )
     firm = np.where(gate.outcome == DECLINE, 0, firm_limit(c.book.debt, market, policy))
     cap = cap_waterfall(
         statutory=books.statutory,

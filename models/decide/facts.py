@@ -30,6 +30,8 @@ BOUND_CODES: Final = (
 )  # fmt: skip
 """One a term of the cap, in order, and what else ``structural`` may be: the house margin ratio, the
 chance of a forced sale on the night's paths."""
+OVERWEIGHT: Final = "concentration_margin"
+"""Follows the bound where the largest holding raised the equity asked for."""
 HOUSE: Final = len(CAP_TERMS)
 PATHS: Final = HOUSE + 1
 NOT_SAID: Final = -1
@@ -48,6 +50,8 @@ class Facts:
     bound : int64, position in ``BOUND_CODES``, ``NOT_SAID`` where the gate says it already
     reference : int64, position in ``references`` of the rule that a statutory or house bound names
     house_ratio, tier_share : int64, 1e-6
+    overweight : bool, shape (N,): the largest holding raised the equity asked for, on which the
+        limit rests
     family, feature : int64, shape (N, 4), the largest adverse families of attributions and the
         largest feature of each, -1 for none; ``attribution`` : their sums, 2**-40
     distance : int64, shape (N, 4), fall of asset value until each line, 1e-6
@@ -62,6 +66,7 @@ class Facts:
     references: tuple[str, ...]
     house_ratio: IntArray
     tier_share: IntArray
+    overweight: BoolArray
     families: tuple[str, ...]
     family: IntArray
     feature: IntArray
@@ -110,8 +115,11 @@ def facts(d: DecisionColumns) -> Facts:
     if policy.kind == "cn":
         house_ratio += china.house_margin_ratios(d.market, policy, c.symbol)
     structural = d.cap.binding == CAP_TERMS.index("structural")
+    by_house = d.books.house <= d.books.structural
     bound = np.where(structural & d.books.by_paths, PATHS, d.cap.binding)
-    bound = np.where(structural & (d.books.house <= d.books.structural), HOUSE, bound)
+    bound = np.where(structural & by_house, HOUSE, bound)
+    # a tier's share is of what the holdings support, so what they ask for shows in it too
+    rests = structural | (d.cap.binding == CAP_TERMS.index("behavioural"))
     # a client who is declined is told the gate, not the limit of zero that follows from it
     silent = (d.outcome == DECLINE) & (d.cap.binding == CAP_TERMS.index("firm"))
     share = np.array([*policy.vector("tier_cap_ratio"), 0], dtype=np.int64)
@@ -131,6 +139,7 @@ def facts(d: DecisionColumns) -> Facts:
         references=references,
         house_ratio=house_ratio,
         tier_share=share[d.tiers.tier - 1],
+        overweight=rests & ~by_house & ~silent & (d.books.concentration_margin > 0),
         families=names,
         family=family,
         feature=feature,
@@ -153,10 +162,12 @@ def reason_codes(d: DecisionColumns) -> tuple[tuple[str, ...], IntArray, IntArra
         "unpriced_holding": d.unpriced > 0,
         "provisional": said.provisional,
     }
-    names = (*plain, *BOUND_CODES, *(f"factor_{f}" for f in said.families))
+    names = (*plain, *BOUND_CODES, OVERWEIGHT, *(f"factor_{f}" for f in said.families))
     columns = [np.where(holds, k, -1) for k, holds in enumerate(plain.values())]
-    bound, factor = len(plain), len(plain) + len(BOUND_CODES)
+    bound, overweight = len(plain), len(plain) + len(BOUND_CODES)
+    factor = overweight + 1
     columns.append(np.where(said.bound == NOT_SAID, -1, said.bound + bound))
+    columns.append(np.where(said.overweight, overweight, -1))
     columns += [np.where(f < 0, -1, f + factor) for f in said.family.T]
     table = np.stack(columns, axis=1)
     given = table >= 0

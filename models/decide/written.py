@@ -19,7 +19,7 @@ import numpy.typing as npt
 import orjson
 
 from data_contracts.decision import DECISION_ENGINE_VERSION, OUTCOMES
-from data_contracts.units import NULL, BoolArray, IntArray, format_decimal
+from data_contracts.units import NULL, BoolArray, IntArray
 from models.decide import kernel
 from models.decide.cases import REQUEST_KINDS
 from models.decide.columns import DecisionColumns
@@ -27,6 +27,7 @@ from models.decide.facts import (
     BOUND_CODES,
     HOUSE,
     LINE_NAMES,
+    OVERWEIGHT,
     PATHS,
     PRINCIPAL_REASONS,
     Facts,
@@ -134,8 +135,9 @@ def _reasons(f: Form, d: DecisionColumns, said: Facts) -> None:
             f.literal(',"tier":')
             f.choice(d.tiers.tier - 1, TIER_TEXTS)
         elif k == PATHS:
-            chance = format_decimal(policy["structural_chance_ratio"] // 1000, 1)
-            f.literal(f'"chance":"{chance}","margin":')
+            f.literal('"chance":')
+            f.percent(d.books.paths.budget)
+            f.literal(',"margin":')
             f.percent(d.books.portfolio_margin)
         elif k == HOUSE:
             f.literal('"ratio":')
@@ -144,6 +146,13 @@ def _reasons(f: Form, d: DecisionColumns, said: Facts) -> None:
             f.choice(said.reference, said.references)
         f.literal(f'}},"code":"{code}"}}')
         f.end(begun)
+    begun = begin(said.overweight)
+    f.literal('{"args":{"points":')
+    f.percent(d.books.concentration_margin)
+    f.literal(',"weight":')
+    f.percent(d.books.largest_share)
+    f.literal(f'}},"code":"{OVERWEIGHT}"}}')
+    f.end(begun)
     names = d.bundle.names
     rows = np.arange(len(d))
     for k in range(PRINCIPAL_REASONS):
@@ -257,8 +266,14 @@ def _form(d: DecisionColumns) -> Form:
     f.literal(',"soft_cap_amt":')
     f.amount(d.cap.soft)
     paths = d.books.paths
-    f.literal(',"structural":{"chance_ratio":')
+    f.literal(',"structural":{"base_margin_ratio":')
+    f.integer(paths.base_margin)
+    f.literal(',"budget_ratio":')
+    f.integer(paths.budget)
+    f.literal(',"chance_ratio":')
     f.integer(paths.chance)
+    f.literal(',"concentration_margin_ratio":')
+    f.integer(d.books.concentration_margin)
     f.literal(',"margin_ratio":')
     f.integer(paths.margin)
     f.literal(f',"paths":{paths.paths},"standard_error_ratio":')

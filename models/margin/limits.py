@@ -16,8 +16,9 @@ from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import MAX_AMT, NULL, RATIO_ONE, BoolArray, IntArray
 from models.law import china, eligible, united_states
 from models.margin.book import BookColumns
-from models.margin.exact import over, part_up, up
-from models.margin.paths import PathRisk, path_risk
+from models.margin.concentration import concentration_margin, largest_share
+from models.margin.exact import over, part, part_up, up
+from models.margin.paths import STRETCH, PathLimit, PathRisk, path_risk
 from models.policy import Policy
 
 
@@ -31,12 +32,15 @@ class BookLimits:
     maintenance : assets over debt and accrued interest, 1e-6, ``NULL`` without debt
     largest_weight : share of the largest holding in assets, 1e-6
     portfolio_margin : equity asked for per unit of holdings, 1e-6
+    largest_share : share of the largest holding in all holdings, 1e-6
+    concentration_margin : what that adds to ``portfolio_margin``, 1e-6
     portfolio_gap : loss of value over a forced sale in a stress, 1e-6
     statutory, line, concentration, structural : most debt, minor units, never negative nor above
         the largest amount of a client; ``NO_LIMIT`` where the rule does not apply
     house : the house margin ratio's part of ``structural``, ``NO_LIMIT`` without such a rule
-    paths : what the book survives on the night's scenario set; ``portfolio_margin`` is never less
-    by_paths : bool, whether that alone is why ``portfolio_margin`` is as high as it is
+    paths : what the book survives on the night's scenario set at its client's tier;
+        ``portfolio_margin`` less ``concentration_margin`` is never less
+    by_paths : bool, whether that asks for more than the joint tail loss does
     """
 
     assets: IntArray
@@ -46,12 +50,14 @@ class BookLimits:
     largest_weight: IntArray
     portfolio_margin: IntArray
     portfolio_gap: IntArray
+    largest_share: IntArray
+    concentration_margin: IntArray
     statutory: IntArray
     line: IntArray
     concentration: IntArray
     structural: IntArray
     house: IntArray
-    paths: PathRisk
+    paths: PathLimit
     by_paths: BoolArray
 
 
@@ -122,6 +128,13 @@ def structural_margin(
     return np.clip(np.where(invested > 0, np.maximum(joint, floor), unknown), 1, RATIO_ONE)
 
 
+def maintenance_of(books: BookColumns) -> IntArray:
+    """Assets over debt and accrued interest, 1e-6, ``NULL`` without debt, shape (N,)."""
+    assets, owed = books.per_book(books.holding_value, books.holding_book) + books.cash, books.owed
+    ratio = np.minimum(over(assets, np.maximum(owed, 1), RATIO_ONE), LARGEST_MAINTENANCE)
+    return np.where(owed > 0, ratio, NULL)
+
+
 def book_limits(
     books: BookColumns,
     market: MarketSnapshot,
@@ -129,6 +142,7 @@ def book_limits(
     *,
     loss: IntArray | None = None,
     paths: PathRisk | None = None,
+    tier: IntArray | None = None,
     buying: IntArray | None = None,
     day_trader: BoolArray | None = None,
 ) -> BookLimits:
@@ -140,16 +154,15 @@ def book_limits(
         else it is found here (``tail_loss``)
     paths : what each book survives on the scenario set where it is known already; else it is found
         here (``path_risk``)
+    tier : int64, shape (N,), tier in force, 8 for D, which sets the chance that the paths may
+        leave; the base tier where left out
     buying : int64, shape (N,), position in the snapshot of the name that new borrowing will buy,
         -1 for a name the snapshot does not know, ``NULL`` where that is open
     day_trader : bool, shape (N,), pattern day traders; none where left out
     """
     invested = books.per_book(books.holding_value, books.holding_book)
     assets = invested + books.cash
-    owed = books.owed
-    equity = assets - owed
-    maintenance = np.minimum(over(assets, np.maximum(owed, 1), RATIO_ONE), LARGEST_MAINTENANCE)
-    maintenance = np.where(owed > 0, maintenance, NULL)
+    equity = assets - books.owed
     largest = np.zeros(books.n, dtype=np.int64)
     np.maximum.at(largest, books.holding_book, books.holding_value)
     weight = np.where(assets > 0, up(largest * RATIO_ONE, np.maximum(assets, 1)), 0)
@@ -168,9 +181,13 @@ def book_limits(
     if paths is None:
         paths = path_risk(books, market, policy)
     joint = structural_margin(loss, invested, singles, policy)
+    survived = paths.at(tier, policy)
+    share = largest_share(books)
+    add_on = concentration_margin(share, policy)
     # ``NULL`` is the smallest integer: a book without a path limit keeps what it had
-    by_paths = paths.margin > joint
-    margin = np.where(by_paths, paths.margin, joint)
+    by_paths = survived.margin > joint
+    margin = np.minimum(np.maximum(joint, survived.margin) + add_on, RATIO_ONE)
+    base = np.minimum(np.maximum(joint, survived.base_margin) + add_on, RATIO_ONE)
 
     # opening line: one gap must not take the account below the call line
     call = policy["call_line_ratio"] * RATIO_ONE
@@ -186,7 +203,10 @@ def book_limits(
     narrow = np.minimum(over(free, band - RATIO_ONE), MAX_AMT)
     concentration = np.where(weight > policy["concentration_limit_1_ratio"], narrow, NO_LIMIT)
 
-    structural, house = supported(equity, margin), np.full(books.n, NO_LIMIT, dtype=np.int64)
+    # the margin keeps within the stretch but for its last digit; the debt does to the last unit
+    most = part(np.minimum(supported(equity, base), NO_LIMIT), policy[STRETCH])
+    structural = np.minimum(supported(equity, margin), most)
+    house = np.full(books.n, NO_LIMIT, dtype=np.int64)
     if policy.kind == "cn":
         statutory, house = china.limits(books, market, policy, buying)
     else:
@@ -199,16 +219,18 @@ def book_limits(
         assets,
         invested,
         equity,
-        maintenance,
+        maintenance_of(books),
         weight,
         margin,
         gap,
+        share,
+        add_on,
         np.minimum(statutory, MAX_AMT),
         np.minimum(line, MAX_AMT),
         concentration,
         np.minimum(np.minimum(structural, house), MAX_AMT),
         house,
-        paths,
+        survived,
         by_paths,
     )
 

@@ -11,12 +11,15 @@ the call line at that of the call and at every one of the deadline after it. The
 gives the debt from which on the path ends so; the book's limit is the most debt at which the paths
 sold weigh no more than the policy's chance. All clients and all debts share every path, so the
 chance cannot fall as debt rises.
+
+The chance is a figure of the policy for each tier, so the learned score moves the limit through it:
+one walk along the paths finds the limit at every tier's. However good the tier, debt stays within
+``structural_stretch_ratio`` times that at the base tier's chance.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
@@ -27,6 +30,7 @@ import numpy.typing as npt
 from data_contracts.snapshot import SUSPENDED, MarketSnapshot, ScenarioPaths
 from data_contracts.units import NULL, RATIO_ONE, IntArray
 from models.margin.book import BookColumns
+from models.margin.concentration import concentration_margin, largest_share
 from models.policy import Policy
 
 UNIT: Final = 16_384
@@ -40,15 +44,48 @@ UNDEFINED: Final = (None, NO_POSITIONS, NO_SCENARIO_SET)
 """Why a book has no path limit; None where it has one."""
 
 
+BASE_TIER: Final = 4
+"""The middle tier, whose chance is the book's own: what a score does is measured from its limit."""
+TIERS: Final = 7
+
+
 @dataclass(frozen=True)
-class PathRisk:
-    """What N books survive, int64 in 1e-6, shape (N,), ``NULL`` where there is no path limit.
+class PathLimit:
+    """What N books survive at the chance of each client's tier, int64 in 1e-6, shape (N,).
+
+    ``NULL`` where there is no path limit.
 
     Attributes
     ----------
     margin : least equity over assets with which the paths that end in a forced sale weigh no more
-        than the policy's chance
-    chance, error : the weight of the paths sold with that equity, and its standard error
+        than the chance of the tier, within the policy's stretch of the base tier
+    base_margin : the same at the base tier's chance
+    budget : the chance of the tier
+    chance, error : the weight of the paths sold with ``margin``, and its standard error
+    paths : number of paths, 0 without a scenario set
+    """
+
+    margin: IntArray
+    base_margin: IntArray
+    budget: IntArray
+    chance: IntArray
+    error: IntArray
+    paths: int
+
+    @property
+    def why(self) -> IntArray:
+        """Position in ``UNDEFINED`` of each book."""
+        missing = UNDEFINED.index(NO_POSITIONS if self.paths else NO_SCENARIO_SET)
+        return np.where(self.margin == NULL, missing, 0)
+
+
+@dataclass(frozen=True)
+class PathRisk:
+    """What N books survive at every tier's chance, int64 in 1e-6, shape (N, 7), best tier first.
+
+    Attributes
+    ----------
+    margin, chance, error : as in ``PathLimit``, a column a tier
     paths : number of paths, 0 without a scenario set
     """
 
@@ -60,22 +97,41 @@ class PathRisk:
     @staticmethod
     def undefined(n: int, paths: int = 0) -> PathRisk:
         """No book has a path limit."""
-        null = np.full(n, NULL, dtype=np.int64)
+        null = np.full((n, TIERS), NULL, dtype=np.int64)
         return PathRisk(null, null, null, paths)
 
     @staticmethod
-    def of(columns: Sequence[IntArray], paths: int) -> PathRisk:
-        """Margin, chance and error, in this order."""
-        margin, chance, error = columns
-        return PathRisk(margin, chance, error, paths)
+    def of(table: IntArray, paths: int) -> PathRisk:
+        """From ``table``."""
+        margin, chance, error = table
+        return PathRisk(margin.T, chance.T, error.T, paths)
 
     @property
-    def why(self) -> IntArray:
-        """Position in ``UNDEFINED`` of each book."""
-        missing = UNDEFINED.index(NO_POSITIONS if self.paths else NO_SCENARIO_SET)
-        return np.where(self.margin == NULL, missing, 0)
+    def table(self) -> IntArray:
+        """Margin, chance and error as one array, shape (3, 7, N)."""
+        return np.stack([self.margin.T, self.chance.T, self.error.T])
+
+    def at(self, tier: IntArray | None, policy: Policy) -> PathLimit:
+        """What each book survives at a tier, shape (N,), D as the worst; at the base for None."""
+        n = len(self.margin)
+        tiers = np.full(n, BASE_TIER, dtype=np.int64) if tier is None else np.minimum(tier, TIERS)
+        rows, of = np.arange(n), tiers - 1
+        margin = self.margin[rows, of]
+        if self.paths:
+            budget = np.array(policy.vector(CHANCE), dtype=np.int64)[of]
+        else:
+            budget = np.full(n, NULL, dtype=np.int64)
+        return PathLimit(
+            margin,
+            self.margin[:, BASE_TIER - 1],
+            np.where(margin == NULL, NULL, budget),
+            self.chance[rows, of],
+            self.error[rows, of],
+            self.paths,
+        )
 
 
+CHANCE, STRETCH = "structural_chance_by_tier_ratio", "structural_stretch_ratio"
 _WALKED: OrderedDict[str, npt.NDArray[np.int16]] = OrderedDict()
 _WALKING = Lock()
 
@@ -101,7 +157,8 @@ def walked(paths: ScenarioPaths) -> npt.NDArray[np.int16]:
 
 
 def path_risk(books: BookColumns, market: MarketSnapshot, policy: Policy) -> PathRisk:
-    """What debt each book survives on the market's scenario set, under the policy's lines."""
+    """What debt each book survives on the market's scenario set, under the policy's lines, at the
+    chance of every tier."""
     paths = market.paths
     if paths is None:
         return PathRisk.undefined(books.n)
@@ -113,7 +170,8 @@ def path_risk(books: BookColumns, market: MarketSnapshot, policy: Policy) -> Pat
 
     book = books.holding_book[known]
     first = np.flatnonzero(np.r_[True, book[1:] != book[:-1]])
-    share, chance, error = (np.zeros(len(first), dtype=np.int64) for _ in range(3))
+    budget = np.array(policy.vector(CHANCE), dtype=np.int64)
+    share, chance, error = (np.zeros((len(first), len(budget)), dtype=np.int64) for _ in range(3))
     stress = round(STRESS_SHARE * RATIO_ONE)
     blended = ((RATIO_ONE - stress) * paths.weight + stress * paths.stress_weight) // RATIO_ONE
     survival(
@@ -123,7 +181,10 @@ def path_risk(books: BookColumns, market: MarketSnapshot, policy: Policy) -> Pat
         walked(paths),
         UNIT,
         blended,
-        policy["structural_chance_ratio"] * paths.paths,
+        budget * paths.paths,
+        BASE_TIER - 1,
+        policy[STRETCH],
+        concentration_margin(largest_share(books), policy)[book[first]],
         policy["call_line_ratio"],
         policy["force_line_ratio"],
         policy["call_deadline_sessions"],
@@ -132,9 +193,6 @@ def path_risk(books: BookColumns, market: MarketSnapshot, policy: Policy) -> Pat
         chance,
         error,
     )
-    made = []
-    for found in (RATIO_ONE - share, chance, error):
-        column = np.full(books.n, NULL, dtype=np.int64)
-        column[book[first]] = found
-        made.append(column)
-    return PathRisk.of(made, paths.paths)
+    table = np.full((3, len(budget), books.n), NULL, dtype=np.int64)
+    table[:, :, book[first]] = np.stack([RATIO_ONE - share.T, chance.T, error.T])
+    return PathRisk.of(table, paths.paths)

@@ -29,7 +29,9 @@ GAP, OVERLAP, UNREACHABLE, LOOSE, FORM = "gap", "overlap", "unreachable", "loose
 _SHARED: Final = (
     "observe_line_ratio", "warn_line_ratio", "call_line_ratio", "force_line_ratio",
     "target_line_ratio", "call_deadline_sessions", "funding_bps", "rate_ceiling_bps",
-    "single_client_capital_ratio", "tier_cap_ratio",
+    "single_client_capital_ratio", "tier_cap_ratio", "structural_chance_by_tier_ratio",
+    "structural_stretch_ratio", "concentration_margin_from_ratio",
+    "concentration_margin_slope_ratio",
 )  # fmt: skip
 NEEDED: Final = {
     "cn": (

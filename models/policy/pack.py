@@ -327,11 +327,29 @@ def _check_house_tightens(policy: Policy) -> None:
         raise InputError(
             f"pack {policy.pack}: observe, warn, call, force must fall in that order, not {lines}"
         )
-    tiers = policy.vector("tier_cap_ratio")
-    if len(tiers) != 7 or list(tiers) != sorted(tiers, reverse=True):
-        raise InputError(f"pack {policy.pack}: tier_cap_ratio must be seven values that never rise")
-    if tiers[0] > RATIO_ONE or tiers[-1] < 0:
-        raise InputError(f"pack {policy.pack}: tier_cap_ratio must lie between 0 and 1")
+    # a pack kept by an earlier release lacks the later rules: the linter says so
+    for name in ("tier_cap_ratio", *(n for n in _BY_TIER if n in policy)):
+        tiers = policy.vector(name)
+        if len(tiers) != 7 or list(tiers) != sorted(tiers, reverse=True):
+            raise InputError(f"pack {policy.pack}: {name} must be seven values that never rise")
+        if tiers[0] > RATIO_ONE or tiers[-1] < 0:
+            raise InputError(f"pack {policy.pack}: {name} must lie between 0 and 1")
+    for name, least, most in _BETWEEN:
+        if name in policy and not least <= policy[name] <= most:
+            raise InputError(
+                f"pack {policy.pack}: {name} is {policy[name]}; it must lie between {least} and"
+                f" {most} (in 1e-6)"
+            )
+
+
+_BY_TIER: Final = ("structural_chance_by_tier_ratio",)
+_BETWEEN: Final = (
+    ("structural_stretch_ratio", RATIO_ONE, 2 * RATIO_ONE),
+    ("concentration_margin_from_ratio", 0, RATIO_ONE),
+    ("concentration_margin_slope_ratio", 0, 10 * RATIO_ONE),
+)
+"""A stretch below 1 would ask more of a good tier than of the base, a start or slope below 0 would
+lower the equity asked for."""
 
 
 def refuse_without_law(policy: Policy) -> None:

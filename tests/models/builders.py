@@ -144,6 +144,15 @@ def make_policy(pack: str = "us", effective_on: dt.date = EFFECTIVE) -> Policy:
     return load_pack(pack).on(effective_on)
 
 
+def under(policy: Policy, **values: int | list[int]) -> Policy:
+    """The policy with other values of some rules: one, or one a tier."""
+    changed = {
+        n: replace(policy.in_force[n], values=tuple(v) if isinstance(v, list) else (v,))
+        for n, v in values.items()
+    }
+    return replace(policy, in_force={**policy.in_force, **changed})
+
+
 def make_loan(outstanding_amt: int, **changes: Any) -> Loan:
     """An open contract without financed shares, unless told otherwise."""
     base = Loan(

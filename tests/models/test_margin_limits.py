@@ -26,7 +26,7 @@ from models.margin.limits import (
     tail_loss,
 )
 from tests.models import oracle
-from tests.models.builders import MARKETS, POLICIES, SYMBOLS, books, make_loan, make_market
+from tests.models.builders import MARKETS, POLICIES, SYMBOLS, books, make_loan, make_market, under
 
 CN, US = MARKETS["cn"], MARKETS["us"]
 ONE = 10**6
@@ -208,7 +208,8 @@ def test_no_limit_is_above_the_largest_amount_of_a_client():
     flat = make_market("us", scenarios=np.zeros((1, 5), dtype=np.int32))
     flat = replace(flat, security_margin=np.array([1] * 5), gap_loss=np.array([0] * 5))
     book = Book(LARGEST // 2, (Holding("AAA", LARGEST // 2_000),), ())
-    made = book_limits(book_columns([book], flat), flat, POLICIES["us"])
+    uncharged = under(POLICIES["us"], concentration_margin_from_ratio=ONE)
+    made = book_limits(book_columns([book], flat), flat, uncharged)
     assert [int(made.statutory[0]), int(made.line[0]), int(made.structural[0])] == [LARGEST] * 3
 
 

@@ -17,12 +17,12 @@ from data_contracts.units import NULL, RATIO_ONE
 from features.panel import load_panel
 from models.margin.book import book_columns
 from models.margin.limits import book_limits
-from models.margin.paths import UNDEFINED, UNIT, PathRisk, path_risk, walked
+from models.margin.paths import BASE_TIER, UNDEFINED, UNIT, PathRisk, path_risk, walked
 from models.margin.published import SEED, published_paths
 from models.margin.scenarios import ScenarioSource
 from models.margin.security import FirmTerms, MarketHistory
 from models.margin.structural import STRESS_SHARE, structural_risk
-from tests.models.builders import SYMBOLS, make_market, make_paths, make_policy
+from tests.models.builders import SYMBOLS, make_market, make_paths, make_policy, under
 
 MARKET, POLICY = make_market("us"), make_policy("us")
 BOOKS = st.lists(
@@ -31,12 +31,6 @@ BOOKS = st.lists(
     max_size=5,
     unique_by=lambda p: p[0],
 )
-
-
-def under(policy, **values):
-    """The policy with other values of some rules."""
-    changed = {n: replace(policy.in_force[n], values=(v,)) for n, v in values.items()}
-    return replace(policy, in_force={**policy.in_force, **changed})
 
 
 def a_book(held, cash=0):
@@ -87,31 +81,39 @@ def weights(market=MARKET):
     return (1 - STRESS_SHARE) * market.paths.weight + STRESS_SHARE * market.paths.stress_weight
 
 
+CHANCES = POLICY.vector("structural_chance_by_tier_ratio")
+BASE = BASE_TIER - 1
+
+
 @settings(max_examples=25, deadline=None)
 @given(BOOKS)
-def test_the_limit_is_the_most_debt_whose_paths_sold_weigh_no_more_than_the_chance(held):
-    found = path_risk(book_columns([a_book(held)], MARKET), MARKET, POLICY)
+def test_the_limit_is_the_most_debt_whose_paths_sold_weigh_no_more_than_the_tier_s_chance(held):
+    policy = under(POLICY, structural_stretch_ratio=100 * RATIO_ONE)
+    found = path_risk(book_columns([a_book(held)], MARKET), MARKET, policy)
     values = followed(held)
     if not values.any():
-        assert found.margin[0] == NULL
+        assert (found.margin[0] == NULL).all()
         return
-    w, most = weights(), POLICY["structural_chance_ratio"]
-    share = 1.0 - found.margin[0] / 1e6
+    w = weights()
     # integers round values down by at most a few 1 / 16,384, always against the client
     near = 8 / UNIT
-    assert w[sold(values, share - near)].sum() / len(w) <= most + 1
-    assert w[sold(values, share + near)].sum() / len(w) > most
+    for margin, most in zip(found.margin[0], CHANCES, strict=True):
+        share = 1.0 - margin / 1e6
+        assert w[sold(values, share - near)].sum() / len(w) <= most + 1
+        assert w[sold(values, share + near)].sum() / len(w) > most
 
 
 def test_the_chance_and_its_standard_error_are_those_of_the_weighted_paths():
     held = [("AAA", 100), ("BBB", 70)]
     found = path_risk(book_columns([a_book(held)], MARKET), MARKET, POLICY)
     w = weights() / 1e6
-    out = w * sold(followed(held), 1.0 - found.margin[0] / 1e6 - 8 / UNIT)
-    mean = out.mean()
-    error = np.sqrt(np.mean(out**2) - mean**2) / np.sqrt(len(w))
-    assert found.chance[0] / 1e6 == pytest.approx(mean, abs=3e-6)
-    assert found.error[0] / 1e6 == pytest.approx(error, abs=3e-6)
+    values = followed(held)
+    for tier in range(7):
+        out = w * sold(values, 1.0 - found.margin[0, tier] / 1e6 - 8 / UNIT)
+        mean = out.mean()
+        error = np.sqrt(np.mean(out**2) - mean**2) / np.sqrt(len(w))
+        assert found.chance[0, tier] / 1e6 == pytest.approx(mean, abs=3e-6)
+        assert found.error[0, tier] / 1e6 == pytest.approx(error, abs=3e-6)
     assert found.paths == 64
 
 
@@ -136,35 +138,39 @@ def test_a_path_that_stays_below_the_call_line_for_the_deadline_is_sold_and_one_
         line = call if path is falls else force
         at_call = 1.0 - 1e6 / call  # debt that is called today already
         expected = max(1.0 - 0.7e6 / line, at_call if deadline == 1 and path is cures else 0.0)
-        assert found.margin[0] / 1e6 == pytest.approx(expected, abs=2e-4), margin
+        assert found.margin[0, BASE] / 1e6 == pytest.approx(expected, abs=2e-4), margin
 
 
 @settings(max_examples=25, deadline=None)
 @given(BOOKS, st.sampled_from([10_000, 50_000, 200_000]), st.integers(0, 10_000_000))
 def test_the_path_limit_only_ever_tightens_and_its_absence_never_loosens(held, chance, cash):
-    policy = under(POLICY, structural_chance_ratio=chance)
+    policy = under(POLICY, structural_chance_by_tier_ratio=[chance] * 7)
     books = book_columns([a_book(held, cash)], MARKET)
     on = book_limits(books, MARKET, policy)
     off = book_limits(books, replace(MARKET, paths=None), policy)
     assert on.structural[0] <= off.structural[0]
-    assert on.portfolio_margin[0] == max(off.portfolio_margin[0], on.paths.margin[0])
-    assert bool(on.by_paths[0]) == (on.paths.margin[0] > off.portfolio_margin[0])
+    add_on = on.concentration_margin[0]
+    joint, paths = off.portfolio_margin[0] - add_on, on.paths.margin[0]
+    assert on.portfolio_margin[0] == min(max(joint, paths) + add_on, RATIO_ONE)
+    assert bool(on.by_paths[0]) == (paths > joint)
     assert UNDEFINED[off.paths.why[0]] == "no_scenario_set"
 
 
 def test_a_book_without_positions_has_no_path_limit_and_says_so():
     empty, unknown = Book(10_000_00), a_book([("ZZZ", 5), ("NOPRICE", 7)])
     held = a_book([("AAA", 3)])
-    found = path_risk(book_columns([empty, held, unknown, empty], MARKET), MARKET, POLICY)
+    books = book_columns([empty, held, unknown, empty], MARKET)
+    found = path_risk(books, MARKET, POLICY).at(np.array([1, 2, 3, 8]), POLICY)
+    for column in (found.base_margin, found.budget, found.chance, found.error):
+        assert (column == NULL).tolist() == [True, False, True, True]
     assert (found.margin == NULL).tolist() == [True, False, True, True]
-    assert (found.chance == NULL).tolist() == (found.error == NULL).tolist()
     assert [UNDEFINED[k] for k in found.why] == [
         "no_positions",
         None,
         "no_positions",
         "no_positions",
     ]
-    none = PathRisk.undefined(2)
+    none = PathRisk.undefined(2).at(None, POLICY)
     assert [UNDEFINED[k] for k in none.why] == ["no_scenario_set"] * 2
 
 
@@ -176,7 +182,7 @@ def test_a_book_s_path_limit_depends_on_no_other_book_nor_on_its_size(books, tim
         larger = a_book([(s, q * times) for s, q in held])
         alone = path_risk(book_columns([larger], MARKET), MARKET, POLICY)
         # values are rounded to the minor unit, shares to 1 / 65,536
-        assert abs(int(alone.margin[0]) - int(together.margin[k])) <= 200
+        assert np.abs(alone.margin[0] - together.margin[k]).max() <= 200
 
 
 def test_a_value_never_falls_by_more_than_the_limit_and_a_cut_off_move_is_carried_over():
@@ -229,7 +235,7 @@ def test_the_limit_in_integers_lies_where_the_simulated_chance_in_floats_passes_
     found = path_risk(book_columns(books, market), market, policy)
     value = shares * sample.close[t, symbol] // 100
     share = value / value.sum(axis=1, keepdims=True)
-    leverage = 1e6 / found.margin
+    leverage = 1e6 / found.margin[:, BASE]
     for k in range(n):
         grid = np.array([leverage[k] * 0.995, leverage[k] * 1.005])
         risk = structural_risk(
@@ -241,7 +247,7 @@ def test_the_limit_in_integers_lies_where_the_simulated_chance_in_floats_passes_
             force=policy["force_line_ratio"] / 1e6,
         )
         low, high = risk.blended[0]
-        assert low <= policy["structural_chance_ratio"] / 1e6 < high
+        assert low <= CHANCES[BASE] / 1e6 < high
 
 
 def test_more_paths_bring_the_limits_of_different_drawings_together(sample):
@@ -255,7 +261,7 @@ def test_more_paths_bring_the_limits_of_different_drawings_together(sample):
         for seed in range(6):
             market = replace(base, paths=published_paths(sample, t, paths, seed))
             margins.append(
-                path_risk(book_columns([a_book(held)], market), market, policy).margin[0]
+                path_risk(book_columns([a_book(held)], market), market, policy).margin[0, BASE]
             )
         spread.append(np.std(margins))
     assert spread[1] < spread[0]

@@ -45,19 +45,26 @@ def test_a_limit_that_the_paths_set_says_so_and_the_waterfall_takes_off_what_the
     [held, new] = bodies(made)
     structural = held["structural"]
     assert held["binding"] == "structural"
+    add_on = structural["concentration_margin_ratio"]
+    m = structural["margin_ratio"] + add_on
     assert [r["args"] for r in held["reasons"] if r["code"] == "bound_paths"] == [
-        {"chance": "5.0", "margin": f"{structural['margin_ratio'] // 1000 / 10:.1f}"}
+        {"chance": "8.0", "margin": f"{m // 1000 / 10:.1f}"}
     ]
-    assert structural["chance_ratio"] <= 50_000
+    assert held["tier"] == "1"
+    assert structural["budget_ratio"] == 80_000
+    assert structural["chance_ratio"] <= 80_000
+    assert structural["margin_ratio"] < structural["base_margin_ratio"]
     assert structural["standard_error_ratio"] > 0
     assert structural["paths"] == STEEP.paths
     assert structural["undefined"] is None
     equity = int(held["equity_amt"].replace(".", ""))
-    m = structural["margin_ratio"]
     by_term = {t["term"]: t["limit_amt"] for t in held["cap_waterfall"]}
     assert int(by_term["structural"].replace(".", "")) == equity * (RATIO_ONE - m) // m // 100 * 100
     assert new["structural"] == {
         "margin_ratio": None,
+        "base_margin_ratio": None,
+        "concentration_margin_ratio": 0,
+        "budget_ratio": None,
         "chance_ratio": None,
         "standard_error_ratio": None,
         "paths": STEEP.paths,

@@ -171,7 +171,7 @@ TYPOS = {
     "tier_cap_ratio": {"values": ["1.00", "0.09", "0.08", "0.07", "0.05", "0.04", "0.02"]},
     "diversification_floor_ratio": {"value": "6.00"},
     "tail_ratio": {"value": "0.99"},
-    "structural_chance_ratio": {"value": "0.0005"},
+    "structural_chance_by_tier_ratio": {"values": ["0.0005"] * 7},
 }
 """A digit too many or a point misplaced in a house value."""
 EFFECTS = {
@@ -179,7 +179,7 @@ EFFECTS = {
     "structural_multiple_ratio": "stepped_down_ratio",
     "tier_cap_ratio": "stepped_down_ratio",
     "diversification_floor_ratio": "stepped_down_ratio",
-    "structural_chance_ratio": "stepped_down_ratio",
+    "structural_chance_by_tier_ratio": "stepped_down_ratio",
 }
 """What each does to a night; joint paths bound limits too: ``tail_ratio`` moves them little."""
 

@@ -13,6 +13,7 @@ import yaml
 
 from data_contracts.errors import InputError
 from models.policy import PACK_NAMES, load_pack
+from models.policy.check import check_documents
 from models.policy.document import DoubledKeyError, read_yaml, shipped_documents
 from models.policy.pack import build_pack
 
@@ -168,6 +169,66 @@ def test_lines_and_tiers_out_of_order_are_refused():
         house["tier_cap_ratio"]["values"] = ["1.10", "1.00", "0.60", "0.40", "0.30", "0.20", "0.10"]
 
     assert _refusal("us", above) == "pack us: tier_cap_ratio must lie between 0 and 1"
+
+
+@pytest.mark.parametrize(
+    ("rule", "given", "says"),
+    [
+        (
+            "structural_chance_by_tier_ratio",
+            ["0.08", "0.07", "0.06", "0.05", "0.06", "0.03", "0.02"],
+            "must be seven values that never rise",
+        ),
+        (
+            "structural_chance_by_tier_ratio",
+            ["0.08", "0.05", "0.02"],
+            "must be seven values that never rise",
+        ),
+        (
+            "structural_chance_by_tier_ratio",
+            ["1.01", "0.07", "0.06", "0.05", "0.04", "0.03", "0.02"],
+            "must lie between 0 and 1",
+        ),
+        (
+            "structural_stretch_ratio",
+            "0.99",
+            "is 990000; it must lie between 1000000 and 2000000 (in 1e-6)",
+        ),
+        (
+            "concentration_margin_from_ratio",
+            "1.01",
+            "is 1010000; it must lie between 0 and 1000000 (in 1e-6)",
+        ),
+        (
+            "concentration_margin_slope_ratio",
+            "-0.10",
+            "is -100000; it must lie between 0 and 10000000 (in 1e-6)",
+        ),
+    ],
+)
+def test_chances_stretch_and_concentration_add_on_out_of_bounds_are_refused(rule, given, says):
+    def change(_: Any, house: dict[str, Any]) -> None:
+        house[rule]["values" if isinstance(given, list) else "value"] = given
+
+    assert _refusal("cn", change) == f"pack cn: {rule} {says}"
+
+
+def test_a_pack_kept_before_the_chance_was_a_tier_s_is_read_and_found_wanting():
+    """The linter names each rule that is missing, so nothing is decided by such a pack."""
+    document, house = copy.deepcopy(shipped_documents("us"))
+    later = [
+        n for n in house["from_first_date"] if n.startswith(("structural_", "concentration_m"))
+    ]
+    for name in later:
+        del house["from_first_date"][name]
+    assert build_pack(document, house).name == "us"
+    _, findings = check_documents(document, house)
+    assert {(f.kind, f.parameter) for f in findings} == {
+        ("gap", "structural_chance_by_tier_ratio"),
+        ("gap", "structural_stretch_ratio"),
+        ("gap", "concentration_margin_from_ratio"),
+        ("gap", "concentration_margin_slope_ratio"),
+    }
 
 
 def test_a_float_or_a_ratio_as_integer_is_refused():

@@ -18,7 +18,7 @@ from data_contracts.importers import write_sample_market
 from data_contracts.units import NULL, RATIO_ONE, IntArray
 from features.panel import PricePanel, load_panel
 from models.margin.book import LOAN_WIDTH, flat_columns
-from models.margin.paths import LEAST_SESSIONS, PathRisk, path_risk, walked
+from models.margin.paths import BASE_TIER, CHANCE, LEAST_SESSIONS, PathLimit, path_risk, walked
 from models.margin.scenarios import ScenarioSource
 from models.margin.security import FirmTerms, MarketHistory
 from models.margin.structural import (
@@ -79,14 +79,14 @@ def decide_speed(
     each = -(-clients // (threads * PARTS))
     edges = np.searchsorted(book, np.arange(0, clients + each, each))
 
-    def part(k: int) -> PathRisk:
+    def part(k: int) -> PathLimit:
         rows = slice(edges[k], edges[k + 1])
         count = min(each, clients - k * each)
         held = np.stack([book[rows] - k * each, symbol[rows], lots[rows]], axis=1)
         books = flat_columns(
             np.zeros(count, dtype=np.int64), held, np.zeros((0, LOAN_WIDTH), np.int64), market
         )
-        return path_risk(books, market, policy)
+        return path_risk(books, market, policy).at(None, policy)
 
     part(0)  # compile
     best = np.inf
@@ -103,7 +103,7 @@ def decide_speed(
         "decide_clients_per_second": round(clients / best),
         "decide_paths": paths.paths,
         "decide_sessions": paths.sessions,
-        "decide_budget": policy["structural_chance_ratio"] / RATIO_ONE,
+        "decide_budget": policy.vector(CHANCE)[BASE_TIER - 1] / RATIO_ONE,
         "decide_set_seconds": round(built, 2),
         "decide_mean_chance": round(float(chance.mean()) / RATIO_ONE, 6),
         "decide_mean_standard_error": round(float(error.mean()) / RATIO_ONE, 6),
