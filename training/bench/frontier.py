@@ -156,7 +156,7 @@ def _text(document: dict[str, Any], out: Path) -> str:
         )
     lines.append(
         f"  {'window':<12}{'level':>6} {'policy':<11}{'forced':>8}{'change':>9}{'low':>8}{'high':>8}"
-        f"{'halves':>17}{'calls':>8}{'loss bp':>9}{'used':>6}"
+        f"{'halves':>17}{'matrix':>9}{'calls':>8}{'loss bp':>9}{'used':>6}"
     )
     for row in document["levels"]:
         spread = [x for x in row["halves"] if x is not None]
@@ -164,7 +164,7 @@ def _text(document: dict[str, Any], out: Path) -> str:
         lines.append(
             f"  {row['window']:<12}{row['level']:>6.1f} {row['policy']:<11}{row['forced_rate']:>8.3%}"
             f"  {_percent(row['change_vs_static'])} {_percent(row['low'])} {_percent(row['high'])}"
-            f"{halves:>17}{row['call_rate']:>8.2%}{row['shortfall_bp']:>9.2f}{row['used_leverage']:>6.2f}"
+            f"{halves:>17}  {_percent(row['change_vs_broker'])}{row['call_rate']:>8.2%}{row['shortfall_bp']:>9.2f}{row['used_leverage']:>6.2f}"
         )
     for target in document["targets"]:
         mark = {True: "met", False: "MISSED", None: "not measured"}[target["met"]]
