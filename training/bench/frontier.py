@@ -22,6 +22,7 @@ OUT: Final = Path("out/frontier")
 MINUTES: Final = 10.0
 LEAST_CLIENTS: Final = 80_000
 """Fewer clients a panel are a trial run, and are called that."""
+LEAST_PANELS: Final = 2
 CYCLES_SHARE: Final = 0.15
 """Of the time, what is kept for procyclicality."""
 
@@ -42,6 +43,9 @@ def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
     clients = arguments.clients or LEAST_CLIENTS
     if clients < 400:
         raise InputError(f"--clients is {clients}; a panel needs at least 400 to compare anything")
+    panels = LEAST_PANELS if arguments.panels is None else arguments.panels
+    if panels < 1:
+        raise InputError(f"--panels is {panels}; at least 1 is needed, {LEAST_PANELS} are usual")
     minutes = MINUTES if arguments.minutes is None else arguments.minutes
     if minutes <= 0:
         raise InputError(f"--minutes is {minutes:g}; it must be above 0")
@@ -53,6 +57,7 @@ def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
     scale = clients / LEAST_CLIENTS
     settings = Settings(
         clients=clients,
+        panels=panels,
         half_clients=max(round(20_000 * scale), 200),
         taught=max(round(800 * min(scale, 1.0)), 40),
         seed=arguments.seed,
@@ -147,8 +152,8 @@ def _text(document: dict[str, Any], out: Path) -> str:
         "against the best static rule (tuned before each window) at the same loan-days, 95 % client"
         " bootstrap, range over halves of the names",
     ]
-    if s["clients"] < LEAST_CLIENTS:
-        lines.append("! a trial run: fewer than 80,000 clients a panel")
+    if s["clients"] < LEAST_CLIENTS or s["panels"] < LEAST_PANELS:
+        lines.append("! a trial run: fewer than two panels of 80,000 clients")
     for window, taught in document["trained_on"].items():
         lines.append(
             f"{window}: learnt from {', '.join(taught['windows'])} ({taught['clients']:,} clients,"
