@@ -136,6 +136,7 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     add("--out", type=Path, help=text)
     text = "frontier: only this window (2015-04..07, 2016, 2017..2019); repeat for more"
     add("--window", action="append", metavar="NAME", help=text)
+    add("--panels", type=int, help="frontier: panels of clients (2)")
     add("--to-the-limit", action="store_true", help="frontier: everybody borrows what is allowed")
 
 

@@ -18,20 +18,31 @@ from training.frontier.compare import change, limits_of, loss_change
 from training.frontier.heads import Line, auc, fit_line
 from training.frontier.policies import (
     BOUNDS,
+    CONCENTRATION_SLOPE,
     MOST,
     STRETCH,
     Static,
     by_capacity,
     by_margin,
     by_risk,
-    concentration_limit,
+    calm,
+    concentration_margin,
     lock_limit,
     log_odds_of,
     solve,
+    with_margin,
 )
 from training.frontier.teaching import Learnt, at_leverage, families_of, risk_curve
 from training.frontier.vintage import Openings, half_of
-from training.frontier.windows import EARLIER, WINDOWS, before, history_end, part_of
+from training.frontier.windows import (
+    EARLIER,
+    WINDOWS,
+    Vintage,
+    before,
+    history_end,
+    part_of,
+    year_rises,
+)
 from training.lab.openings import (
     DEBT_DAYS_AMT,
     FIGURES,
@@ -83,12 +94,13 @@ def learnt(value=0.0, form="chance"):
 
 
 BOOK = made_book()
+CALM, HOT = np.zeros(2), np.full(2, 0.6)
 
 
 @pytest.mark.parametrize("policy", sorted(BOUNDS))
 @pytest.mark.parametrize("level", [1.4, 1.6, 1.8, 2.0])
 def test_every_rule_lends_as_much_at_opening_as_the_uniform_limit(policy, level):
-    families = families_of(BOOK, learnt())
+    families = families_of(BOOK, learnt(), CALM)
     found = limits_of(BOOK, families, policy, level)
     for month in (0, 1):
         mine = BOOK.month == month
@@ -99,7 +111,7 @@ def test_every_rule_lends_as_much_at_opening_as_the_uniform_limit(policy, level)
 
 @pytest.mark.parametrize("policy", sorted(BOUNDS))
 def test_a_looser_scale_never_lowers_a_limit(policy):
-    family = families_of(BOOK, learnt())[0][policy]
+    family = families_of(BOOK, learnt(), CALM)[0][policy]
     scales = np.linspace(*BOUNDS[policy], 40)
     limits = np.stack([family(s) for s in scales])
     assert np.all(np.diff(limits, axis=0) >= -1e-12)
@@ -107,38 +119,71 @@ def test_a_looser_scale_never_lowers_a_limit(policy):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.floats(-8, 8), st.sampled_from(["chance", "marginal"]), st.floats(1.3, 2.2))
-def test_no_head_relaxes_the_lock_and_concentration_terms_nor_lends_a_tenth_more(
-    value, form, level
+@given(
+    st.floats(-8, 8), st.sampled_from(["chance", "marginal"]), st.floats(1.3, 2.2), st.floats(-1, 1)
+)
+def test_no_head_passes_the_lock_and_concentration_terms_nor_a_tenth_more_debt(
+    value, form, level, rise
 ):
     shifts = value * np.linspace(-1, 1, CLIENTS // 2)
-    families = families_of(BOOK.take(BOOK.month == 0), learnt(shifts, form))
     book = BOOK.take(BOOK.month == 0)
+    families = families_of(book, learnt(shifts, form), np.array([rise]))
     ours = limits_of(book, families, "learned", level).limit
-    plain = limits_of(book, families, "static", level).limit
     alone = limits_of(book, families, "structural", level).limit
-    assert np.all(alone - 1.0 <= STRETCH * (plain - 1.0) + 1e-9)
-    most = np.maximum(np.minimum(lock_limit(book), concentration_limit(book)), 1.0)
-    assert np.all(ours <= most + 1e-9)
-    assert np.all(ours - 1.0 <= STRETCH * (plain - 1.0) + 1e-9)
+    narrow = concentration_margin(book)
+    static = families[0]["static"]
+    anchor = with_margin(static, narrow)
+    scale, _ = solve(anchor, book.desired, level, *BOUNDS["static"])
+    for limit in (ours, alone):
+        assert np.all(limit - 1.0 <= STRETCH * (anchor(scale) - 1.0) + 1e-9)
+        assert np.all(limit <= np.maximum(lock_limit(book), 1.0) + 1e-9)
+        assert np.all(limit <= np.maximum(1.0 / (1.0 / MOST + narrow), 1.0) + 1e-9)
+    passed = (STRETCH - 1.0) * float(calm(np.array([rise]))[0])
+    assert np.all(ours - 1.0 <= (1.0 + passed) * (alone - 1.0) + 1e-6)
+
+
+def test_after_a_year_of_rising_prices_heads_only_lower_limits():
+    shifts = 4.0 * np.linspace(-1, 1, CLIENTS // 2)
+    book = BOOK.take(BOOK.month == 0)
+    book = replace(book, short=np.zeros_like(book.short))
+    limit = {
+        name: limits_of(book, families_of(book, learnt(shifts), year[:1]), "learned", 1.8).limit
+        for name, year in (("calm", CALM), ("hot", HOT))
+    }
+    alone = limits_of(book, families_of(book, learnt(shifts), HOT[:1]), "structural", 1.8).limit
+    assert np.all(limit["hot"] <= alone + 1e-6)
+    assert np.any(limit["calm"] > alone + 1e-3)
+    assert calm(np.array([-0.3, 0.0, 0.25, 0.5, 2.0])).tolist() == [1.0, 1.0, 0.5, 0.0, 0.0]
+
+
+def test_a_years_rise_is_that_of_the_sessions_known_before_the_month():
+    market = np.full(400, 0.001)
+    market[0] = np.nan
+    months = tuple(Vintage("2019-01", np.arange(k + 1, k + 20), k) for k in (100, 242, 243, 300))
+    rises = year_rises(market, months)
+    assert rises[:2].tolist() == [0.0, 0.0]
+    assert rises[2:] == pytest.approx(np.full(2, 1.001**243 - 1.0))
+    later = market.copy()
+    later[301:] = -0.5
+    assert np.array_equal(year_rises(later, months), rises)
 
 
 def test_a_head_that_says_the_same_of_everybody_changes_nothing():
-    families = families_of(BOOK, learnt(1.7))
+    families = families_of(BOOK, learnt(1.7), CALM)
     with_head = limits_of(BOOK, families, "learned", 1.8).limit
     base = limits_of(BOOK, families, "base", 1.8).limit
     assert np.abs(with_head - base).max() < 0.05
 
 
 def test_a_riskier_client_never_gets_the_higher_limit():
-    families = families_of(BOOK, learnt())[0]["structural"]
+    families = families_of(BOOK, learnt(), CALM)[0]["structural"]
     book = BOOK.take(BOOK.month == 0)
     worse = replace(
         book,
         forced=np.minimum(book.forced * 1.5, 1.0),
         stressed=np.minimum(book.stressed * 1.1, 1.0),
     )
-    family = families_of(worse, learnt())[0]["structural"]
+    family = families_of(worse, learnt(), CALM)[0]["structural"]
     for scale in (-5.0, -3.0, -1.0):
         assert np.all(family(scale) <= families(scale) + 1e-9)
 
@@ -146,7 +191,12 @@ def test_a_riskier_client_never_gets_the_higher_limit():
 def test_concentration_and_locks_only_ever_lower_a_limit():
     wide = replace(BOOK, largest=np.full(CLIENTS, 0.2))
     narrow = replace(BOOK, largest=np.full(CLIENTS, 0.9))
-    assert np.all(concentration_limit(narrow) < concentration_limit(wide))
+    assert np.all(concentration_margin(wide) == 0.0)
+    assert concentration_margin(narrow) == pytest.approx(
+        np.full(CLIENTS, 0.6 * CONCENTRATION_SLOPE)
+    )
+    at = with_margin(by_capacity(np.ones(2)), np.array([0.0, 0.15]), np.array([1.7, MOST]))
+    assert at(1.0) == pytest.approx([1.7, 1.0 / (0.5 + 0.15)])
     locked = replace(BOOK, short=np.minimum(BOOK.short * 10, 1.0))
     assert np.all(lock_limit(locked) <= lock_limit(BOOK) + 1e-12)
 
@@ -160,8 +210,7 @@ def test_families_by_hand():
     assert by_capacity(np.array([0.5, 2.0]))(1.0).tolist() == [1.5, 3.0]
     assert by_margin(np.array([0.5, 0.1]))(0.25).tolist() == [1.0, 2.5]
     risk = np.broadcast_to(np.linspace(0, 1, len(LEVERAGE_GRID)), (2, len(LEVERAGE_GRID)))
-    limit = by_risk(risk, np.array([3.0, 1.4]))(float(np.log(0.5)))
-    assert limit[1] == 1.4
+    limit = by_risk(risk)(float(np.log(0.5)))
     assert limit[0] == pytest.approx(np.interp(0.5, risk[0], LEVERAGE_GRID), abs=1e-9)
 
 

@@ -22,6 +22,7 @@ OUT: Final = Path("out/frontier")
 MINUTES: Final = 10.0
 LEAST_CLIENTS: Final = 80_000
 """Fewer clients a panel are a trial run, and are called that."""
+LEAST_PANELS: Final = 2
 CYCLES_SHARE: Final = 0.15
 """Of the time, what is kept for procyclicality."""
 
@@ -42,6 +43,9 @@ def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
     clients = arguments.clients or LEAST_CLIENTS
     if clients < 400:
         raise InputError(f"--clients is {clients}; a panel needs at least 400 to compare anything")
+    panels = LEAST_PANELS if arguments.panels is None else arguments.panels
+    if panels < 1:
+        raise InputError(f"--panels is {panels}; at least 1 is needed, {LEAST_PANELS} are usual")
     minutes = MINUTES if arguments.minutes is None else arguments.minutes
     if minutes <= 0:
         raise InputError(f"--minutes is {minutes:g}; it must be above 0")
@@ -53,6 +57,7 @@ def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
     scale = clients / LEAST_CLIENTS
     settings = Settings(
         clients=clients,
+        panels=panels,
         half_clients=max(round(20_000 * scale), 200),
         taught=max(round(800 * min(scale, 1.0)), 40),
         seed=arguments.seed,
@@ -147,8 +152,8 @@ def _text(document: dict[str, Any], out: Path) -> str:
         "against the best static rule (tuned before each window) at the same loan-days, 95 % client"
         " bootstrap, range over halves of the names",
     ]
-    if s["clients"] < LEAST_CLIENTS:
-        lines.append("! a trial run: fewer than 80,000 clients a panel")
+    if s["clients"] < LEAST_CLIENTS or s["panels"] < LEAST_PANELS:
+        lines.append("! a trial run: fewer than two panels of 80,000 clients")
     for window, taught in document["trained_on"].items():
         lines.append(
             f"{window}: learnt from {', '.join(taught['windows'])} ({taught['clients']:,} clients,"
@@ -156,7 +161,7 @@ def _text(document: dict[str, Any], out: Path) -> str:
         )
     lines.append(
         f"  {'window':<12}{'level':>6} {'policy':<11}{'forced':>8}{'change':>9}{'low':>8}{'high':>8}"
-        f"{'halves':>17}{'calls':>8}{'loss bp':>9}{'used':>6}"
+        f"{'halves':>17}{'matrix':>9}{'calls':>8}{'loss bp':>9}{'used':>6}"
     )
     for row in document["levels"]:
         spread = [x for x in row["halves"] if x is not None]
@@ -164,7 +169,7 @@ def _text(document: dict[str, Any], out: Path) -> str:
         lines.append(
             f"  {row['window']:<12}{row['level']:>6.1f} {row['policy']:<11}{row['forced_rate']:>8.3%}"
             f"  {_percent(row['change_vs_static'])} {_percent(row['low'])} {_percent(row['high'])}"
-            f"{halves:>17}{row['call_rate']:>8.2%}{row['shortfall_bp']:>9.2f}{row['used_leverage']:>6.2f}"
+            f"{halves:>17}  {_percent(row['change_vs_broker'])}{row['call_rate']:>8.2%}{row['shortfall_bp']:>9.2f}{row['used_leverage']:>6.2f}"
         )
     for target in document["targets"]:
         mark = {True: "met", False: "MISSED", None: "not measured"}[target["met"]]

@@ -28,10 +28,17 @@ LOCK_SHORTFALL: Final = 0.0005
 """Most chance, over the horizon, that a sale after locks does not cover the debt."""
 MOST_LARGEST: Final = 0.30
 STRETCH: Final = 1.10
-"""With a head or without, a client is lent at most so many times the debt that the static rule would."""
+"""With a head or without, a client is lent at most so many times the debt that the anchor would: the
+static rule at the same credit, with the concentration margin."""
 HEADED: Final = ("learned", "perfect", "systemic")
-CONCENTRATED: Final = 2.2
-"""Most leverage with everything in one name; names below 30 % are not held back."""
+OURS: Final = ("structural", "base", *HEADED)
+CONCENTRATION_SLOPE: Final = 0.25
+"""Points of margin a point of the largest weight above ``MOST_LARGEST``: fits the bands of a broker's
+matrix (``broker_capacity``) by least squares at a leverage of 1.8, over portfolios of 2007..2014H1."""
+RULES: Final = 3
+"""Raised when a rule of ours changes: its finished runs of an older form are not taken up."""
+HOT_RISE: Final = 0.50
+"""A year's rise of the market from which on heads relax nothing; none of it below a rise of 0."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,14 @@ def lock_limit(book: Openings) -> FloatArray:
     return np.maximum(limit_at(book.short, LOCK_SHORTFALL, LEVERAGE_GRID), 1.0)
 
 
-def concentration_limit(book: Openings) -> FloatArray:
-    """Falls from 3 at 30 % in one name to ``CONCENTRATED`` at 100 %; no head relaxes it."""
-    over = np.maximum(book.largest - MOST_LARGEST, 0.0) / (1.0 - MOST_LARGEST)
-    return np.asarray(MOST - (MOST - CONCENTRATED) * over)
+def concentration_margin(book: Openings) -> FloatArray:
+    """Margin added for what one name outweighs 30 % of the portfolio; no head relaxes it."""
+    return np.asarray(CONCENTRATION_SLOPE * np.maximum(book.largest - MOST_LARGEST, 0.0))
+
+
+def calm(rise: FloatArray) -> FloatArray:
+    """1 after a year in which the market did not rise, 0 after one of ``HOT_RISE``; linear between."""
+    return np.asarray(1.0 - np.clip(rise / HOT_RISE, 0.0, 1.0))
 
 
 def thirds_of(book: Openings) -> tuple[float, float]:
@@ -95,28 +106,37 @@ def by_margin(loss: FloatArray) -> Family:
     return lambda scale: np.clip(scale / np.maximum(loss, 1e-6), 1.0, MOST)
 
 
-def by_risk(risk: FloatArray, bounds: FloatArray) -> Family:
-    """The largest leverage whose risk is within the scale, and never above ``bounds``.
+def by_risk(risk: FloatArray) -> Family:
+    """The largest leverage whose risk is within the scale.
 
     The scale is the exponent of the budget, so that it runs over many orders of magnitude.
     """
     grown = np.maximum.accumulate(risk, axis=1)
-    return lambda scale: np.clip(
-        np.minimum(limit_at(grown, float(np.exp(scale)), LEVERAGE_GRID), bounds), 1.0, MOST
-    )
+    return lambda scale: np.clip(limit_at(grown, float(np.exp(scale)), LEVERAGE_GRID), 1.0, MOST)
+
+
+def with_margin(family: Family, added: FloatArray, most: FloatArray | float = MOST) -> Family:
+    """A family whose margin is larger by ``added``, and its limits never above ``most``."""
+    return lambda scale: np.clip(1.0 / (1.0 / family(scale) + added), 1.0, most)
 
 
 @dataclass(frozen=True)
 class Bounded:
-    """A family of ours, and the static one that bounds it.
+    """A family of ours, and what bounds it.
 
-    ``most`` times the debt under ``static`` at the same credit is the most it lends: in a fall of
-    the whole market those with the highest limits go first, however calm and spread their books.
+    Attributes
+    ----------
+    family : limits at a scale, not bounded yet
+    anchor : ``STRETCH`` times its debt at the same credit is the most that is lent: in a fall of the
+        whole market those with the highest limits go first, however calm and spread their books
+    structure : where a head moves the limit, the family without it, bounded by the same anchor
+    relaxed : ... by so much of its debt at the same credit a head may pass it
     """
 
     family: Family
-    static: Family
-    most: float
+    anchor: Family
+    structure: Bounded | None = None
+    relaxed: float = 0.0
 
     def __call__(self, scale: float) -> FloatArray:
         """Limits at a scale, not bounded yet."""
@@ -124,8 +144,15 @@ class Bounded:
 
     def at(self, desired: FloatArray, level: float) -> Family:
         """The family bounded for a level."""
-        plain, _ = solve(self.static, desired, level, *BOUNDS["static"])
-        most = 1.0 + self.most * (self.static(plain) - 1.0)
+
+        def debt(of: Family, name: str) -> FloatArray:
+            scale, _ = solve(of, desired, level, *BOUNDS[name])
+            return of(scale) - 1.0
+
+        most = 1.0 + STRETCH * debt(self.anchor, "static")
+        if self.structure is not None:
+            plain = debt(self.structure.at(desired, level), "structural")
+            most = np.minimum(most, 1.0 + (1.0 + self.relaxed) * plain)
         return lambda scale: np.minimum(self.family(scale), most)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from data_contracts.errors import InputError
+from data_contracts.units import FloatArray
 from features.panel import PricePanel
 from models.margin.scenarios import HORIZON_SESSIONS, PATHS, ScenarioSource
 from training.frontier.compare import (
@@ -22,8 +23,8 @@ from training.frontier.compare import (
     measures,
     rounded,
 )
-from training.frontier.policies import HEADED, MOST, POLICIES, STRETCH
-from training.frontier.tables import frozen_rows, joined, losses, together, vintage_rows
+from training.frontier.policies import HEADED, MOST, OURS, POLICIES, RULES
+from training.frontier.tables import against, frozen_rows, joined, losses, together, vintage_rows
 from training.frontier.teaching import Learnt, Lesson, families_of, learn, lesson
 from training.frontier.vintage import Openings, Scene, half_of, openings_of, scene
 from training.frontier.windows import (
@@ -33,6 +34,7 @@ from training.frontier.windows import (
     WINDOWS,
     Window,
     before,
+    year_rises,
 )
 from training.lab.openings import FIGURES, Fates
 
@@ -42,7 +44,7 @@ HALVES: Final = 4
 FORM: Final = 2
 """Raised when rules or lives change: finished pieces of an older form are not taken up."""
 TAUGHT_PANEL: Final = "taught"
-ALL_LEVELS: Final = ("static", "structural", "learned")
+ALL_LEVELS: Final = ("static", "structural", "learned", "broker")
 """Rules that are run at every level; the others at the first."""
 ORDER: Final = tuple(WINDOWS[k].name for k in (2, 0, 1))
 """Windows in the order of what they have to show."""
@@ -142,6 +144,10 @@ class Bench:
             market = half_of(self.panel, int(panel[4:]), s.seed)
         return scene(market, window, s.seed * 10_000 + offset, s.behaviour)
 
+    def rises(self, place: Scene) -> FloatArray:
+        """The whole market's rise in the year before each month of a window."""
+        return year_rises(self.source.market, place.months)
+
     def book(self, place: Scene, panel: str, clients: int) -> Openings | None:
         """The clients of a panel, month by month, kept on disk; None when the time is up."""
         folder = self.out / self.settings.key() / panel / place.window.name
@@ -176,7 +182,9 @@ class Bench:
                 book = self.book(place, TAUGHT_PANEL, each * months)
                 if book is None:
                     return None
-                self._lessons[earlier.name] = lesson(place, book, place.stage.seed, self.threads)
+                self._lessons[earlier.name] = lesson(
+                    place, book, self.rises(place), place.stage.seed, self.threads
+                )
             lessons.append(self._lessons[earlier.name])
         heads = tuple(h for h in HEADED if h in self.settings.policies)
         self._learnt[window.name] = learn(
@@ -201,8 +209,8 @@ class Bench:
         """
         s = self.settings
         folder = self.out / s.key() / panel / place.window.name
-        bound = f"-within{STRETCH:g}" if policy in HEADED else ""
-        label = f"{policy}{bound}-{level:g}" + ("-frozen" if frozen_months else "")
+        form = f"-r{RULES}" if policy in OURS else ""
+        label = f"{policy}{form}-{level:g}" + ("-frozen" if frozen_months else "")
         path = folder / f"fates-v{FORM}-{TERM_SESSIONS}-{len(book.number)}-{s.taught}-{label}.npy"
         if path.exists():
             found = np.load(path)
@@ -240,7 +248,7 @@ def compare_window(bench: Bench, window: Window) -> dict[str, Any] | None:
         if book is None:
             break
         books.append(book)
-        families = families_of(book, learnt)
+        families = families_of(book, learnt, bench.rises(place))
         for policy, level in s.plan():
             fates = bench.fates(place, book, name, families, policy, level)
             done += 1
@@ -257,7 +265,10 @@ def compare_window(bench: Bench, window: Window) -> dict[str, Any] | None:
         return None
     whole = {key: joined(v) for key, v in runs.items() if len(v) == len(books)}
     bench.kept[window.name] = whole
-    static = {lv: whole["static", lv] for lv in s.levels if ("static", lv) in whole}
+    static, broker = (
+        {lv: whole[rule, lv] for lv in s.levels if (rule, lv) in whole}
+        for rule in ("static", "broker")
+    )
     halves = _halves(bench, window, learnt)
     rows = []
     for level in sorted(s.levels):
@@ -266,18 +277,16 @@ def compare_window(bench: Bench, window: Window) -> dict[str, Any] | None:
                 continue
             fates = whole[policy, level]
             found = measures(fates)
-            diff = change(fates, static, s.seed) if len(static) > 1 else None
+            compared = against(fates, static, broker, s.seed)
             spread = halves.get((policy, level), [])
             rows.append(
                 {
                     "level": level, "window": window.name, "policy": policy,
                     **{k: rounded(v) for k, v in found.items()},
-                    "change_vs_static": None if diff is None else rounded(diff.value),
-                    "low": None if diff is None else rounded(diff.low),
-                    "high": None if diff is None else rounded(diff.high),
+                    **compared,
                     "halves": [rounded(x) for x in spread],
                     **losses(fates, static.get(level), s.seed),
-                    "comparable": diff is not None and diff.value is not None,
+                    "comparable": compared["change_vs_static"] is not None,
                 }
             )  # fmt: skip
     return {
@@ -304,7 +313,7 @@ def _halves(
         book = bench.book(place, name, s.half_clients)
         if book is None:
             continue
-        families = families_of(book, learnt)
+        families = families_of(book, learnt, bench.rises(place))
 
         static = {lv: bench.fates(place, book, name, families, "static", lv) for lv in s.levels}
         given = {lv: f for lv, f in static.items() if f is not None}

@@ -40,20 +40,38 @@ def together(
     found = [kept[name] for name in windows if name in kept]
     if len(found) < len(windows):
         return {}
-    static = {
-        lv: joined([k["static", lv] for k in found])
-        for lv in levels
-        if all(("static", lv) in k for k in found)
-    }
+    static, broker = (
+        {
+            lv: joined([k[rule, lv] for k in found])
+            for lv in levels
+            if all((rule, lv) in k for k in found)
+        }
+        for rule in ("static", "broker")
+    )
     out = {}
     for policy in policies:
         if len(static) > 1 and all((policy, levels[0]) in k for k in found):
-            one = change(joined([k[policy, levels[0]] for k in found]), static, seed)
-            out[policy] = {
-                "change_vs_static": rounded(one.value), "low": rounded(one.low),
-                "high": rounded(one.high),
-            }  # fmt: skip
+            whole = joined([k[policy, levels[0]] for k in found])
+            out[policy] = against(whole, static, broker, seed)
     return out
+
+
+def against(
+    fates: Fates, static: Mapping[float, Fates], broker: Mapping[float, Fates], seed: int
+) -> dict[str, Any]:
+    """Forced accounts against the best static rule and against a broker's matrix, with intervals.
+
+    Null where a reference was not run at two levels, or lent less or more than the rule.
+    """
+    one, other = (change(fates, r, seed) if len(r) > 1 else None for r in (static, broker))
+    return {
+        "change_vs_static": None if one is None else rounded(one.value),
+        "low": None if one is None else rounded(one.low),
+        "high": None if one is None else rounded(one.high),
+        "change_vs_broker": None if other is None else rounded(other.value),
+        "broker_low": None if other is None else rounded(other.low),
+        "broker_high": None if other is None else rounded(other.high),
+    }
 
 
 def frozen_rows(

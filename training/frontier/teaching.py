@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -13,8 +14,11 @@ from models.margin.structural import LEVERAGE_GRID
 from training.frontier.compare import limits_of, lives, measures
 from training.frontier.heads import Head, Line, fit_head, fit_line
 from training.frontier.policies import (
+    CONCENTRATION_SLOPE,
+    HOT_RISE,
     MOST,
     POLICIES,
+    RULES,
     STATIC_GRID,
     STRETCH,
     Bounded,
@@ -24,10 +28,12 @@ from training.frontier.policies import (
     by_capacity,
     by_margin,
     by_risk,
-    concentration_limit,
+    calm,
+    concentration_margin,
     lock_limit,
     log_odds_of,
     thirds_of,
+    with_margin,
 )
 from training.frontier.vintage import Openings, Scene
 from training.lab.openings import FORCED_EVER, LOAN_DAYS_OF_EQUITY, live_on
@@ -52,6 +58,7 @@ class Lesson:
     label: IntArray
     opened: FloatArray
     used: FloatArray
+    rises: FloatArray
 
     def log_odds(self, share: float) -> FloatArray:
         """Structural log-odds at the leverage each account opened with."""
@@ -80,7 +87,9 @@ def at_leverage(curve: FloatArray, leverage: FloatArray) -> FloatArray:
     return np.asarray(curve[rows, low] * (1.0 - share) + curve[rows, low + 1] * share)
 
 
-def lesson(scene: Scene, book: Openings, seed: int, threads: int | None) -> Lesson:
+def lesson(
+    scene: Scene, book: Openings, rises: FloatArray, seed: int, threads: int | None
+) -> Lesson:
     """Let clients live under limits drawn evenly from 1.1 to 3."""
     u = uniform_table(seed, book.number, _DRAWN, 1)[:, 0]
     limit = 1.1 + (MOST - 1.1) * u
@@ -92,7 +101,7 @@ def lesson(scene: Scene, book: Openings, seed: int, threads: int | None) -> Less
     # debt carried over the term against the debt of the opening kept all through
     whole = np.maximum(opened - 1.0, 0.05) * (book.ends - book.opens)
     used = np.clip(fates.of(LOAN_DAYS_OF_EQUITY) / whole, 0.0, MOST_USED)
-    return Lesson(scene, book, fates.of(FORCED_EVER).astype(np.int64), opened, used)
+    return Lesson(scene, book, fates.of(FORCED_EVER).astype(np.int64), opened, used, rises)
 
 
 def risk_curve(log_odds: FloatArray, form: str) -> FloatArray:
@@ -103,17 +112,35 @@ def risk_curve(log_odds: FloatArray, form: str) -> FloatArray:
     return np.asarray(np.gradient(p, LEVERAGE_GRID, axis=1))
 
 
+def _bounded(
+    risk: FloatArray,
+    *,
+    narrow: FloatArray,
+    locks: FloatArray,
+    anchor: Family,
+    structure: Bounded | None = None,
+    relaxed: float = 0.0,
+) -> Bounded:
+    """A rule of ours: a risk budget, the concentration margin on it, never above the lock term."""
+    return Bounded(with_margin(by_risk(risk), narrow, locks), anchor, structure, relaxed)
+
+
 def families_of(
-    book: Openings, learnt: Learnt, wanted: Sequence[str] = POLICIES
+    book: Openings, learnt: Learnt, rises: FloatArray, wanted: Sequence[str] = POLICIES
 ) -> list[dict[str, Family]]:
-    """The rules' families of limits, month by month."""
+    """The rules' families of limits, month by month.
+
+    Parameters
+    ----------
+    rises : shape (months,), the market's rise in the year before each month (``year_rises``)
+    """
     shift: dict[str, tuple[FloatArray, FloatArray]] = {}
     if "base" in wanted:
         shift["base"] = (np.zeros(len(book.number)), np.ones(len(book.number)))
     shift |= {k: (h.of(book), h.usage(book)) for k, h in learnt.heads.items() if k in wanted}
     ours = bool(shift) or "structural" in wanted
     odds = log_odds_of(book.blended(learnt.stress)) if ours else book.forced
-    bounds = np.minimum(lock_limit(book), concentration_limit(book)) if ours else book.desired
+    locks = lock_limit(book) if ours else book.desired
     made: list[dict[str, Family]] = []
     for month in range(int(book.month.max()) + 1):
         mine = np.flatnonzero(book.month == month)
@@ -128,14 +155,17 @@ def families_of(
                 "es": by_margin(part.es),
             }
         if len(mine) and ours:
-            static = families["static"]
-            risk = risk_curve(odds[mine], learnt.form)
-            plain = by_risk(risk, bounds[mine])
-            families["structural"] = Bounded(plain, static, STRETCH)
+            narrow = concentration_margin(part)
+            anchor = with_margin(families["static"], narrow)
+
+            relaxed = (STRETCH - 1.0) * float(calm(rises[month]))
+            ours_of = partial(_bounded, narrow=narrow, locks=locks[mine], anchor=anchor)
+            plain = ours_of(risk_curve(odds[mine], learnt.form))
+            families["structural"] = plain
             for name, (moved, used) in shift.items():
                 whole = learnt.line.of(odds[mine]) + moved[mine, None]
                 risk = risk_curve(whole, learnt.form) / used[mine, None]
-                families[name] = Bounded(by_risk(risk, bounds[mine]), static, STRETCH)
+                families[name] = ours_of(risk, structure=plain, relaxed=relaxed)
         made.append(families)
     return made
 
@@ -162,7 +192,7 @@ def _per_loan_day(
     for x in lessons:
 
         def one(x: Lesson = x) -> list[float]:
-            families = families_of(x.book, learnt, (policy,))
+            families = families_of(x.book, learnt, x.rises, (policy,))
             forced = loans = 0.0
             for level in TUNED_AT:
                 limit = limits_of(x.book, families, policy, level).limit
@@ -198,7 +228,7 @@ def learn(
             say(f"a budget on the {form} with a share of {share:g} of stress")
             trial = Learnt(best, form, nothing, {}, {}, stress=share)
             shapes[share, form] = _per_loan_day(
-                lessons, trial, "structural", threads, memo, f"{form} {share:g}"
+                lessons, trial, "structural", threads, memo, f"{form} {share:g} r{RULES}"
             )
     stress, form = min(shapes, key=lambda k: shapes[k])
     book = Openings.joined([x.book for x in lessons])
@@ -225,7 +255,9 @@ def learn(
         "shapes_per_loan_day": {
             f"{k[1]} {k[0]:g}": float(f"{v:.4g}") for k, v in shapes.items()
         },
-        "most_over_static": STRETCH,
+        "most_over_anchor": STRETCH,
+        "concentration_slope": CONCENTRATION_SLOPE,
+        "heads_relax_nothing_above_a_years_rise_of": HOT_RISE,
         "alpha": round(line.alpha, 4),
         "beta": round(line.beta, 4),
         "heads": {

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from data_contracts.errors import InputError
-from data_contracts.units import NULL, IntArray
+from data_contracts.units import NULL, FloatArray, IntArray
 from features.panel import PricePanel
 
 TERM_SESSIONS: Final = 243
@@ -77,6 +77,23 @@ def vintages(panel: PricePanel, window: Window) -> tuple[Vintage, ...]:
         rows = inside[month == m]
         made.append(Vintage(str(m), rows, int(rows[0]) - 1))
     return tuple(made)
+
+
+YEAR_SESSIONS: Final = 243
+
+
+def year_rises(market: FloatArray, months: tuple[Vintage, ...]) -> FloatArray:
+    """The market's rise over the 243 sessions known before each month; 0 with fewer.
+
+    Parameters
+    ----------
+    market : returns of the equal-weighted market, one a session of the panel, session 0 without
+    """
+    level = np.cumsum(np.log1p(np.nan_to_num(np.asarray(market, dtype=np.float64))))
+    known = np.array([m.known for m in months], dtype=np.int64)
+    before = known - YEAR_SESSIONS
+    rise = np.expm1(level[known] - level[np.maximum(before, 0)])
+    return np.asarray(np.where(before >= 0, rise, 0.0))
 
 
 def history_end(panel: PricePanel, known: int, least: int) -> int:
