@@ -10,7 +10,7 @@ import orjson
 
 from data_contracts.canonical import canonical_bytes, sha256_hex
 
-DECISION_ENGINE_VERSION: Final = "3"
+DECISION_ENGINE_VERSION: Final = "4"
 """A change of a single byte of any decision needs a new version; the golden decisions hold it."""
 
 OUTCOMES: Final = ("approve", "refer", "decline")

@@ -180,6 +180,12 @@ def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
                 "paths": paths.paths,
                 "undefined": UNDEFINED[int(why[i])],
             },
+            "capital": {
+                "ratio": int(d.capital.ratio[i]),
+                "tail_loss_ratio": int(d.capital.tail_loss[i]),
+                "tail": d.capital.source,
+                "tail_paths": d.capital.paths,
+            },
             "pd": {"value": int(d.pd[i]), "low": int(d.pd_low[i]), "high": int(d.pd_high[i])},
             "lgd_ratio": int(d.lgd[i]),
             "ead_amt": _amt(int(d.ead_amt[i])),

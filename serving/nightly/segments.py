@@ -88,6 +88,8 @@ def segment_table(d: DecisionColumns) -> pa.Table:
         "structural_margin_e6": _integers(d.books.paths.margin),
         "structural_chance_e6": _integers(d.books.paths.chance),
         "structural_error_e6": _integers(d.books.paths.error),
+        "capital_e6": pa.array(d.capital.ratio),
+        "tail_loss_e6": pa.array(d.capital.tail_loss),
         "rate_bps": pa.array(d.rate.rate_bps),
         "rate_components_bps": _fixed(d.rate.components),
         "month_change_bps": pa.array(d.rate.month_change_bps),
