@@ -182,6 +182,8 @@ def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
             },
             "capital": {
                 "ratio": int(d.capital.ratio[i]),
+                "sold_ratio": int(d.capital.sold_ratio[i]),
+                "sold_pd": int(d.capital.sold_pd[i]),
                 "tail_loss_ratio": int(d.capital.tail_loss[i]),
                 "tail": d.capital.source,
                 "tail_paths": d.capital.paths,

@@ -331,7 +331,7 @@ def decide_prepared(
     rate = rates(
         pd=pd,
         lgd=lgd,
-        tail_loss=capital.tail_loss,
+        femto=capital.femto,
         tier=tiers.tier,
         previous_rate=c.previous["rate_bps"],
         month_change_bps=c.previous["month_change_bps"],

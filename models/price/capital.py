@@ -1,17 +1,22 @@
 """Capital by Euler allocation of the firm's expected shortfall on the night's scenario set.
 
-On path p the firm loses X(p) = sum over clients of A l(p): A is the amount of the client's exposure
-that defaults at the stressed rate, l(p) the loss per unit lent if the client does not answer its call
-on that path. The firm's expected shortfall is the weighted mean of X over its tail, the worst paths by
-X whose weights make up ``capital_tail_ratio`` of all, the last of them in part. For a homogeneous risk
-measure a client's part is its derivative in the client's exposure (Tasche 1999), here the mean of its
-own losses over the firm's tail:
+On path p the firm loses X(p), the sum over clients of exposure x d(p) x l(p). A client's account
+stands at its debt after the draw-down; the path sells it where it is called by the policy's lines and
+the deadline passes, as the path limit counts it. There d(p) is the one-year PD over the weight of the
+paths that sell it, so that all of its defaults fall on these paths, and l(p) what the sale at the
+next close, less cost and unsecured recovery, leaves bare. Elsewhere d(p) is the stressed PD and l(p)
+the LGD, and neither is ever less. What clients have in common is in the paths: no systematic factor
+and no correlation is assumed.
 
-    K = stressed PD x sum over the tail of w(p) l(p) / sum over the tail of w(p)
+The firm's expected shortfall is the weighted mean of X over its tail, the worst paths by X whose
+weights make up ``capital_tail_ratio`` of all, the last of them in part. For a homogeneous risk
+measure a client's part is the derivative in its exposure (Tasche 1999), the mean of its own losses
+over the firm's tail:
+
+    K = sum over the tail of w(p) d(p) l(p) / sum over the tail of w(p)
 
 so that K x exposure sums to the firm's expected shortfall. The tail travels in the market snapshot as
-one weight a path; from there on a client's K depends on no other client. No systematic factor is
-assumed: what is common to the books is in the paths.
+one weight a path; from there on a client's K depends on no other client.
 
 The weights are the paths' own likelihood ratios, not those blended with stress that the limit uses:
 blended, the worst twentieth would hold a quarter of all weight and the tail one or two paths.
@@ -32,7 +37,7 @@ from data_contracts.units import MAX_AMT, PROB_ONE, RATIO_ONE, IntArray
 from models.margin.book import BookColumns
 from models.margin.exact import over, part, up
 from models.margin.limits import BookLimits
-from models.margin.paths import UNIT, walked
+from models.margin.paths import SETS_KEPT, UNIT, walked
 from models.policy import Policy
 from models.price.rate import exposure_at_default, stressed_pd
 
@@ -41,36 +46,36 @@ TAILS: Final = (NO_TAIL, FIRM, MARKET)
 """Whose worst paths the charge is taken on: the firm's own, found in the night's first pass; the
 market's, where the snapshot is of no night; none without a scenario set."""
 TIERS: Final = 7
-TAILS_KEPT: Final = 4
 Int16Array = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True)
 class Tail:
-    """The paths that capital is charged on: their places, their weights (positive) and whose."""
+    """The paths that capital is charged on: whose (``TAILS``), and a weight for every path."""
 
     source: str
-    at: IntArray
     weight: IntArray
-
-    @staticmethod
-    def of(source: str, weight: IntArray) -> Tail:
-        """From one weight for every path."""
-        at = np.flatnonzero(weight > 0)
-        return Tail(source, at, weight[at])
 
 
 @dataclass(frozen=True)
 class CapitalColumns:
-    """Capital of N clients: loss in the tail and K per unit of exposure, int64 in 1e-6, rounded up.
+    """Capital of N clients per unit of exposure, int64, shape (N,), rounded up.
 
     Attributes
     ----------
+    femto : K in 1e-15, as the charge is computed from it
+    ratio : the same in 1e-6
+    sold_ratio : 1e-6, the tail's weight on the paths that sell the account
+    sold_pd : 1e-9, the default rate on paths that sell it
+    tail_loss : 1e-6, mean loss per unit in default over the tail
     source, paths : whose tail it is (``TAILS``), and of how many paths
     """
 
-    tail_loss: IntArray
+    femto: IntArray
     ratio: IntArray
+    sold_ratio: IntArray
+    sold_pd: IntArray
+    tail_loss: IntArray
     source: str | None
     paths: int
 
@@ -115,8 +120,8 @@ def tail_of(market: MarketSnapshot, policy: Policy) -> Tail | None:
     if market.paths is None:
         return None
     if market.tail_weight is not None:
-        return Tail.of(FIRM, market.tail_weight)
-    return Tail.of(MARKET, market_tail(market.paths, policy))
+        return Tail(FIRM, market.tail_weight)
+    return Tail(MARKET, market_tail(market.paths, policy))
 
 
 def drawn_share(limits: BookLimits, debt: IntArray, policy: Policy) -> IntArray:
@@ -136,32 +141,20 @@ def drawn_share(limits: BookLimits, debt: IntArray, policy: Policy) -> IntArray:
     return np.clip(np.where(limits.equity > 0, share, RATIO_ONE * (drawn > 0)), 0, RATIO_ONE)
 
 
-def default_amt(pd: IntArray, ead: IntArray, policy: Policy) -> IntArray:
-    """Exposure times the stressed default rate, minor units, rounded up."""
-    chance = stressed_pd(pd, policy)
-    # in two parts of the rate, as a product passes int64
-    whole, rest = np.divmod(ead, RATIO_ONE)
-    low = up(rest * chance, RATIO_ONE)
-    return up(whole * chance + low, PROB_ONE // RATIO_ONE)
-
-
-_KEPT: OrderedDict[tuple[str, bytes], tuple[Int16Array, Int16Array]] = OrderedDict()
+_KEPT: OrderedDict[str, tuple[Int16Array, Int16Array]] = OrderedDict()
 _KEEPING = Lock()
 
 
-def _along(paths: ScenarioPaths, at: IntArray | None) -> tuple[Int16Array, Int16Array]:
-    """Values along some paths, all with None, by name and path, and the least of each path."""
-    key = (paths.sha256, b"" if at is None else at.tobytes())
+def _along(paths: ScenarioPaths) -> tuple[Int16Array, Int16Array]:
+    """Values along the paths by name and path, and the least of each: in order of their reading."""
     with _KEEPING:
-        found = _KEPT.get(key)
+        found = _KEPT.get(paths.sha256)
         if found is None:
-            values = walked(paths)
-            chosen = values if at is None else values[:, :, at]
-            by_path = np.ascontiguousarray(chosen.transpose(0, 2, 1))
+            by_path = np.ascontiguousarray(walked(paths).transpose(0, 2, 1))
             found = np.ascontiguousarray(by_path.min(axis=2)), by_path
-            _KEPT[key] = found
-        _KEPT.move_to_end(key)
-        while len(_KEPT) > TAILS_KEPT:
+            _KEPT[paths.sha256] = found
+        _KEPT.move_to_end(paths.sha256)
+        while len(_KEPT) > SETS_KEPT:
             _KEPT.popitem(last=False)
         return found
 
@@ -191,21 +184,28 @@ def tail_totals(
     books: BookColumns,
     share: IntArray,
     lgd: IntArray,
+    pd: IntArray,
     paths: ScenarioPaths,
-    tail: Tail,
+    tail: IntArray,
     policy: Policy,
 ) -> IntArray:
-    """Each book's losses per unit lent over the tail, weighted and summed: 1e-6 of the weights."""
-    out = lgd * int(tail.weight.sum())
+    """Each book's losses in a tail, summed by weight, int64, shape (N, 4).
+
+    The default rate on paths that sell it (1e-9), the tail's weight on these, the loss per unit in
+    default there (1e-6) times their weight, and the LGD times the rest of the weight.
+    """
+    out = np.zeros((books.n, 4), dtype=np.int64)
+    out[:, 0] = stressed = stressed_pd(pd, policy)
+    out[:, 3] = lgd * int(tail.sum())
     mine, first, symbol, value = _holdings(books)
     if len(mine):
         from models.price.capital_kernel import tail_sums
 
-        lowest, values = _along(paths, tail.at)
-        found = np.empty(len(mine), dtype=np.int64)
+        lowest, values = _along(paths)
+        found = np.empty((len(mine), 4), dtype=np.int64)
         tail_sums(
-            first, symbol, value, lowest, values, UNIT, tail.weight, share[mine], lgd[mine],
-            _rules(policy), RATIO_ONE, found,
+            first, symbol, value, lowest, values, UNIT, paths.weight, tail, share[mine], lgd[mine],
+            pd[mine], stressed[mine], _rules(policy), RATIO_ONE, PROB_ONE, found,
         )  # fmt: skip
         out[mine] = found
     return out
@@ -221,17 +221,26 @@ def capital_columns(
 ) -> CapitalColumns:
     """What each client's exposure adds to the firm's expected shortfall, on the snapshot's tail.
 
-    Without a scenario set, and for a book without holdings, the loss is ``lgd`` on every path.
+    Without a scenario set, and for a book without holdings, it is the stressed PD times ``lgd``.
     """
     tail, paths = tail_of(market, policy), market.paths
-    loss = lgd
-    if tail is not None and paths is not None:
-        share = drawn_share(limits, books.debt, policy)
-        total = tail_totals(books, share, lgd, paths, tail, policy)
-        loss = up(total, int(tail.weight.sum()))
-    ratio = up(stressed_pd(pd, policy) * loss, PROB_ONE)
-    source = None if tail is None else tail.source
-    return CapitalColumns(loss, ratio, source, 0 if tail is None else len(tail.at))
+    if tail is None or paths is None:
+        stressed, none = stressed_pd(pd, policy), np.zeros(books.n, dtype=np.int64)
+        femto = stressed * lgd
+        return CapitalColumns(femto, up(femto, PROB_ONE), none, stressed, lgd, None, 0)
+    share = drawn_share(limits, books.debt, policy)
+    rate, weight, lost, rest = tail_totals(books, share, lgd, pd, paths, tail.weight, policy).T
+    total = int(tail.weight.sum())
+    femto = rate * up(lost, total) + stressed_pd(pd, policy) * up(rest, total)
+    return CapitalColumns(
+        femto,
+        up(femto, PROB_ONE),
+        up(weight * RATIO_ONE, total),
+        rate,
+        up(lost + rest, total),
+        tail.source,
+        int((tail.weight > 0).sum()),
+    )
 
 
 def path_losses(
@@ -253,28 +262,32 @@ def path_losses(
 
     Returns
     -------
-    int64, shape (9, P): whole minor units, millionths of one, and by tier the stressed default rate
-    (1e-6) times the loss above ``lgd`` (1e-6); P is 0 without a scenario set
+    int64, shape (9, P): whole minor units, millionths of one, and by tier the default rate (1e-6)
+    times the loss (1e-6), above what they are on a path that does not sell the client; P is 0
+    without a scenario set
     """
     paths = market.paths
     if paths is None:
         return np.zeros((2 + TIERS, 0), dtype=np.int64)
     out = np.zeros((2 + TIERS, paths.paths), dtype=np.int64)
-    amount = default_amt(pd, ead, policy)
     mine, first, symbol, value = _holdings(books)
     bare = np.ones(books.n, dtype=bool)
     bare[mine] = False
-    lost = [a * g for a, g in zip(amount[bare].tolist(), lgd[bare].tolist(), strict=True)]
-    out[:2] = np.array(divmod(sum(lost), RATIO_ONE))[:, None]
+    stressed = stressed_pd(pd, policy)
+    lost = sum(
+        -(-e * s // PROB_ONE) * g
+        for e, s, g in zip(*(c[bare].tolist() for c in (ead, stressed, lgd)), strict=True)
+    )
+    out[:2] = np.array(divmod(lost, RATIO_ONE))[:, None]
     if len(mine):
         from models.price.capital_kernel import firm_sums
 
-        lowest, values = _along(paths, None)
+        lowest, values = _along(paths)
         share = drawn_share(limits, books.debt, policy)
-        chance = up(stressed_pd(pd, policy), PROB_ONE // RATIO_ONE)
         firm_sums(
-            first, symbol, value, lowest, values, UNIT, share[mine], lgd[mine], _rules(policy),
-            RATIO_ONE, amount[mine], chance[mine], tier[mine] - 1, out,
+            first, symbol, value, lowest, values, UNIT, paths.weight, share[mine], lgd[mine],
+            pd[mine], stressed[mine], _rules(policy), RATIO_ONE, PROB_ONE, ead[mine],
+            tier[mine] - 1, out,
         )  # fmt: skip
     return out
 

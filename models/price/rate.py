@@ -67,25 +67,24 @@ def stressed_pd(pd: IntArray, policy: Policy) -> IntArray:
 
 
 def risk_components(
-    pd: IntArray, lgd: IntArray, policy: Policy, tail_loss: IntArray | None = None
+    pd: IntArray, lgd: IntArray, policy: Policy, femto: IntArray | None = None
 ) -> tuple[IntArray, IntArray]:
     """Expected loss and capital charge in bps; the first and their sum are rounded up.
 
-    Capital is the stressed default rate times the loss in the firm's tail (``models.price.capital``;
-    ``lgd`` where left out, and never less) less the expected loss, times the hurdle. Where the
-    stressed rate has reached one, capital falls as PD rises; rounding the sum, not the two parts,
-    keeps the sum from falling with it.
+    Capital is the client's part of the firm's expected shortfall, ``femto`` in 1e-15 of its exposure
+    (``models.price.capital``; where left out, and at least, the stressed default rate times ``lgd``),
+    less the expected loss, times the hurdle. Where the stressed rate has reached one, capital falls
+    as PD rises; rounding the sum, not the two parts, keeps the sum from falling with it.
     """
     hurdle = policy["hurdle_bps"]
-    stressed = stressed_pd(pd, policy)
     one_bp = PROB_ONE * RATIO_ONE // BPS_ONE
     loss = pd * lgd
     expected = up(loss, one_bp)
-    # loss / one_bp + (stressed x tail - pd x lgd) x hurdle / (PROB_ONE x RATIO_ONE), in parts below
-    # 2**63
+    # loss / one_bp + (capital - loss) x hurdle / (PROB_ONE x RATIO_ONE), in parts below 2**63
     whole, rest = np.divmod(loss, one_bp)
-    tail = lgd if tail_loss is None else np.maximum(tail_loss, lgd)
-    unexpected = np.maximum(stressed * tail - loss, 0)
+    least = stressed_pd(pd, policy) * lgd
+    held = least if femto is None else np.maximum(femto, least)
+    unexpected = np.maximum(held - loss, 0)
     total = whole + up(rest * BPS_ONE + unexpected * hurdle, PROB_ONE * RATIO_ONE)
     return expected, total - expected
 
@@ -103,7 +102,7 @@ def rates(
     *,
     pd: IntArray,
     lgd: IntArray,
-    tail_loss: IntArray | None = None,
+    femto: IntArray | None = None,
     tier: IntArray,
     previous_rate: IntArray,
     month_change_bps: IntArray,
@@ -117,7 +116,7 @@ def rates(
     Client by client: no rate depends on another client's but through the snapshot's tier shifts.
     """
     n = len(pd)
-    expected, capital = risk_components(pd, lgd, policy, tail_loss)
+    expected, capital = risk_components(pd, lgd, policy, femto)
     shifts = np.array([*market.tier_shift_bps, market.tier_shift_bps[-1]], dtype=np.int64)
     stack = np.zeros((n, len(RATE_COMPONENTS)), dtype=np.int64)
     stack[:, 0] = market.funding_bps

@@ -23,9 +23,7 @@ from models.price import capital
 from models.price.capital import (
     FIRM,
     MARKET,
-    Tail,
     capital_columns,
-    default_amt,
     drawn_share,
     expected_shortfall,
     firm_losses,
@@ -97,8 +95,21 @@ def columns_of(clients, market=MARKET_NOW, policy=POLICY):
     return books, limits, pd, lgd, tier, ead
 
 
+def on_path(books, share, lgd, p, paths=PATHS, policy=POLICY, pd=1):
+    """Whether path p sells each book, and what a default then costs per unit lent, 1e-6."""
+    only = (np.arange(paths.paths) == p).astype(np.int64)
+    rows = tail_totals(
+        books, np.array(share), np.array(lgd), np.full(books.n, pd), paths, only, policy
+    )
+    return rows[:, 1], rows[:, 2] + rows[:, 3]
+
+
+def in_default(ead, rate):
+    return -(-ead * rate // PROB_ONE)
+
+
 def loss_by_hand(held, share, lgd, market=MARKET_NOW, policy=POLICY):
-    """The loss per unit lent on each path by the rule's text, in fractions of the walked values."""
+    """On each path whether it is sold, by the rule's text, and the loss per unit lent."""
     values = walked(market.paths)
     rows = [(market.index[s], q * int(market.price[market.index[s]]) // 100) for s, q in held]
     rows = [(k, v) for k, v in rows if v > 0]
@@ -115,14 +126,15 @@ def loss_by_hand(held, share, lgd, market=MARKET_NOW, policy=POLICY):
         ]
         today = Fraction(sum(v * whole // total for _, v in rows), whole)
         below = policy["call_deadline_sessions"] if today < owed * call else 0
-        lost = Fraction(0)
+        lost, sold = Fraction(0), False
         for h, worth in enumerate(along):
             below = below + 1 if worth < owed * call else 0
             if worth < owed * force or below > policy["call_deadline_sessions"]:
                 at = min(h + 1, len(along) - 1)
                 lost = max(1 - along[at] * kept / owed, Fraction(0)) * unrecovered
+                sold = True
                 break
-        out.append(max(lost, Fraction(lgd, RATIO_ONE)))
+        out.append((sold, max(lost, Fraction(lgd, RATIO_ONE))))
     return out
 
 
@@ -142,35 +154,50 @@ def test_the_loss_on_a_path_is_what_the_sale_after_the_unanswered_call_leaves_ba
 ):
     books = book_columns([Book(0, tuple(Holding(s, q) for s, q in sorted(held)), ())], MARKET_NOW)
     by_hand = loss_by_hand(held, share, lgd)
-    one = np.array([RATIO_ONE], dtype=np.int64)
-    for p in range(0, PATHS.paths, 7):
-        only = Tail(FIRM, np.array([p]), one)
-        found = tail_totals(books, np.array([share]), np.array([lgd]), PATHS, only, POLICY)
+    for p in range(0, PATHS.paths, 5):
+        sold, found = on_path(books, [share], [lgd], p)
+        assert bool(sold[0]) is by_hand[p][0]
         # cover is rounded down twice, in millionths of the debt
-        assert 0 <= Fraction(int(found[0]), RATIO_ONE**2) - by_hand[p] <= Fraction(5, RATIO_ONE)
+        assert 0 <= Fraction(int(found[0]), RATIO_ONE) - by_hand[p][1] <= Fraction(5, RATIO_ONE)
 
 
 def test_some_of_those_losses_are_above_the_floor():
     held = [("AAA", 100)]
-    assert max(loss_by_hand(held, 950_000, 20_000)) > Fraction(20_000, RATIO_ONE)
-    assert min(loss_by_hand(held, 600_000, 20_000)) == Fraction(20_000, RATIO_ONE)
+    floor = Fraction(20_000, RATIO_ONE)
+    assert max(loss_by_hand(held, 950_000, 20_000))[1] > floor
+    assert min(loss_by_hand(held, 600_000, 20_000)) == (False, floor)
 
 
 @settings(max_examples=40, deadline=None)
 @given(POSITIONS.filter(bool), st.integers(1, RATIO_ONE))
-def test_a_path_costs_more_than_the_floor_only_where_the_path_limit_counts_it_as_sold(held, share):
+def test_a_path_sells_the_account_where_the_path_limit_counts_it_as_sold(held, share):
     books = book_columns([Book(0, tuple(Holding(s, q) for s, q in sorted(held)), ())], MARKET_NOW)
     risk = path_risk(books, MARKET_NOW, POLICY)
-    surviving = np.array([min(share, RATIO_ONE - int(risk.margin[0]))])
-    one = np.ones(PATHS.paths, dtype=np.int64)
-    lgd = np.array([20_000])
-    lost = 0
+    surviving = min(share, RATIO_ONE - int(risk.margin[0]))
     blended = (3 * PATHS.weight + PATHS.stress_weight) // 4
-    for p in range(PATHS.paths):
-        tail = Tail(FIRM, np.array([p]), one[:1])
-        if tail_totals(books, surviving, lgd, PATHS, tail, POLICY)[0] > 20_000:
-            lost += int(blended[p])
-    assert lost <= POLICY["structural_chance_ratio"] * PATHS.paths
+    every = np.array([on_path(books, [surviving], [20_000], p)[0][0] for p in range(64)])
+    assert int(blended[every > 0].sum()) <= POLICY["structural_chance_ratio"] * PATHS.paths
+    if surviving < share:
+        more = np.array([on_path(books, [surviving + 1], [20_000], p)[0][0] for p in range(64)])
+        assert int(blended[more > 0].sum()) > POLICY["structural_chance_ratio"] * PATHS.paths
+        assert bool(np.all(more >= every))
+
+
+@settings(max_examples=40, deadline=None)
+@given(POSITIONS.filter(bool), st.integers(300_000, RATIO_ONE), st.integers(1, PROB_ONE))
+def test_all_defaults_of_the_year_fall_on_the_paths_that_sell_the_account(held, share, pd):
+    books = book_columns([Book(0, tuple(Holding(s, q) for s, q in sorted(held)), ())], MARKET_NOW)
+    sold = np.array([on_path(books, [share], [20_000], p)[0][0] for p in range(64)]) > 0
+    rows = tail_totals(
+        books, np.array([share]), np.array([20_000]), np.array([pd]), PATHS, PATHS.weight, POLICY
+    )
+    rate, stressed = int(rows[0, 0]), int(stressed_pd(np.array([pd]), POLICY)[0])
+    if not sold.any():
+        assert rate == stressed
+        return
+    share_sold = Fraction(int(PATHS.weight[sold].sum()), int(PATHS.weight.sum()))
+    assert rate == min(max(ceil(pd / share_sold), stressed), PROB_ONE)
+    assert rows[0, 1] == PATHS.weight[sold].sum()
 
 
 @settings(max_examples=60, deadline=None)
@@ -180,13 +207,15 @@ def test_the_parts_sum_to_the_firms_expected_shortfall_exactly(clients):
     summed = path_losses(books, limits, pd, lgd, tier, ead, MARKET_NOW, POLICY)
     losses = firm_losses(summed)
     tail = firm_tail(PATHS, POLICY, losses)
-    source = FIRM if tail is not None else MARKET
     weight = market_tail(PATHS, POLICY) if tail is None else tail
     assert int(weight.sum()) == quota(PATHS, POLICY)
     share = drawn_share(limits, books.debt, POLICY)
-    parts = tail_totals(books, share, lgd, PATHS, Tail.of(source, weight), POLICY)
-    amount = default_amt(pd, ead, POLICY)
-    total = sum(a * s for a, s in zip(amount.tolist(), parts.tolist(), strict=True))
+    rows = tail_totals(books, share, lgd, pd, PATHS, weight, POLICY).tolist()
+    stressed = stressed_pd(pd, POLICY).tolist()
+    total = sum(
+        in_default(e, rate) * lost + in_default(e, s) * rest
+        for e, s, (rate, _, lost, rest) in zip(ead.tolist(), stressed, rows, strict=True)
+    )
     assert total == sum(x * w for x, w in zip(losses, weight.tolist(), strict=True))
     assert expected_shortfall(losses, weight) == ceil(Fraction(total, int(weight.sum())))
 
@@ -246,11 +275,11 @@ def test_a_clients_part_is_the_derivative_of_the_expected_shortfall_in_its_expos
     losses, tail = shortfall(ead)
     assert tail is not None
     share = drawn_share(limits, books.debt, POLICY)
-    parts = tail_totals(books, share, lgd, PATHS, Tail.of(FIRM, tail), POLICY)
+    rows = tail_totals(books, share, lgd, pd, PATHS, tail, POLICY).tolist()
     total = int(tail.sum())
     k = [
-        Fraction(int(s), PROB_ONE * total) * int(r)
-        for s, r in zip(parts, stressed_pd(pd, POLICY), strict=True)
+        Fraction(rate * lost + stressed * rest, PROB_ONE * total)
+        for stressed, (rate, _, lost, rest) in zip(stressed_pd(pd, POLICY).tolist(), rows, strict=True)
     ]
     differ = 0
     for i in range(len(clients)):
@@ -264,7 +293,7 @@ def test_a_clients_part_is_the_derivative_of_the_expected_shortfall_in_its_expos
         )
         # both in millionths of a minor unit; the amounts in default are rounded to whole ones
         assert float((higher - lower) / (2 * step)) == pytest.approx(float(k[i]), rel=1e-3)
-        differ += parts[i] != lgd[i] * total
+        differ += rows[i][1] > 0
     assert differ >= 2
 
 
@@ -286,7 +315,7 @@ def test_a_small_book_counted_by_hand():
         stress_weight=np.array([0, 0, 4 * RATIO_ONE, 0]),
     )
     market = make_market("us", paths=paths)
-    changed = {"capital_tail_ratio": 375_000, "structural_chance_ratio": 990_000}
+    changed = {"capital_tail_ratio": 312_500, "structural_chance_ratio": 990_000}
     in_force = {n: replace(POLICY.in_force[n], values=(v,)) for n, v in changed.items()}
     policy = replace(POLICY, in_force={**POLICY.in_force, **in_force})
     books = book_columns([Book(0, (Holding(s, q),), ()) for [(s, q)] in HAND], market)
@@ -294,56 +323,70 @@ def test_a_small_book_counted_by_hand():
     # sold at 0.5 of today's less 1 %: 1 - 0.5 x 0.99 / 0.8 = 0.38125 bare, nine tenths of it lost
     half = (1 - 0.5 * 0.99 / 0.8) * 0.9
     deep = (1 - 0.4 * 0.99 / 0.8) * 0.9
-    each = [
-        [
-            int(tail_totals(books, share, lgd, paths, Tail(FIRM, np.array([p]), np.array([1])), policy)[k])
-            / RATIO_ONE
-            for p in range(4)
-        ]
-        for k in range(2)
-    ]
-    # a step of the walked values is 1 / 16,384. A fall of a tenth: 0.9 < 0.8 x 1.3 is called today already and not answered; the sale covers
+    each = [[on_path(books, share, lgd, p, paths, policy)[1][k] / RATIO_ONE for p in range(4)] for k in (0, 1)]
+    # a step of the walked values is 1 / 16,384; a fall of a tenth and none at all are covered
     assert each[0] == pytest.approx([half, 0.02, 0.02, 0.02], abs=1e-4)
     assert each[1] == pytest.approx([0.02, deep, 0.02, 0.02], abs=1e-4)
-    # 1,000 of AAA's exposure default and 100 of BBB's: path 0 loses most, then path 1
-    firm = [round(1_000 * a + 100 * b) for a, b in zip(*(np.array(each) * 1_000), strict=True)]
-    tail = firm_tail(paths, policy, firm)
+    # today 1 < 0.8 x 1.3 is called already, and no path cures it: each of the four sells
+    assert all(on_path(books, share, lgd, p, paths, policy)[0].all() for p in range(4))
+    # a quarter less debt is called only by the fall of its own name: the defaults of the year,
+    # 1 % of the account, all fall on that one path of four
+    less = np.array([600_000, 600_000])
+    rows = tail_totals(
+        books, less, lgd, np.full(2, PROB_ONE // 100), paths, paths.weight, policy
+    )
+    assert rows[:, 1].tolist() == [RATIO_ONE] * 2
+    # but never below the stressed rate, six times the mean one
+    assert rows[:, 0].tolist() == [6 * PROB_ONE // 100] * 2
+    half, deep = (1 - 0.5 * 0.99 / 0.6) * 0.9, (1 - 0.4 * 0.99 / 0.6) * 0.9
+    assert (rows[:, 2] / RATIO_ONE**2).tolist() == pytest.approx([half, deep], abs=1e-4)
+    # 1,000 lent against AAA and 100 against BBB: path 0 loses most, then path 1
+    firm = [1_000 * int(1e6 * half) + 100 * 20_000, 1_000 * 20_000 + 100 * int(1e6 * deep)]
+    calm = 1_100 * 20_000
+    tail = firm_tail(paths, policy, [*firm, calm, calm])
     assert tail is not None
-    # 3/8 of four paths is one and a half
-    assert tail.tolist() == [RATIO_ONE, RATIO_ONE // 2, 0, 0]
-    assert market_tail(paths, policy).tolist() == [0, 0, 1_500_000, 0]
-    parts = tail_totals(books, share, lgd, paths, Tail.of(FIRM, tail), policy) / (1.5 * RATIO_ONE**2)
-    assert parts.tolist() == pytest.approx([(half + 0.01) / 1.5, (0.02 + deep / 2) / 1.5], abs=1e-4)
-    # client BBB's own fall is the deeper, but it is not when the firm falls
+    # 5/16 of four paths is one and a quarter; the market's worst is another path
+    assert tail.tolist() == [RATIO_ONE, RATIO_ONE // 4, 0, 0]
+    assert market_tail(paths, policy).tolist() == [0, 0, 1_250_000, 0]
+    rows = tail_totals(books, less, lgd, np.full(2, PROB_ONE // 100), paths, tail, policy)
+    parts = (rows[:, 2] + rows[:, 3]) / (1.25 * RATIO_ONE**2)
+    assert parts.tolist() == pytest.approx([(half + 0.005) / 1.25, (0.02 + deep / 4) / 1.25], abs=1e-4)
+    # BBB's own fall is the deeper, but it is not when the firm falls
+    assert deep > half
     assert parts[0] > parts[1]
 
 
 @settings(max_examples=200, deadline=None)
 @given(
     st.integers(1, PROB_ONE), st.integers(1, PROB_ONE), st.integers(20_000, RATIO_ONE),
-    st.integers(20_000, RATIO_ONE),
+    st.integers(1, 100), st.integers(0, RATIO_ONE),
 )  # fmt: skip
 def test_the_charge_is_exact_never_below_the_one_without_a_tail_and_never_falls_with_pd(
-    one, other, lgd, tail
+    one, other, lgd, times, sold
 ):
     low, high = sorted((one, other))
-    tail = max(tail, lgd)
 
-    def charge(pd, loss=None):
-        rows = [None if x is None else np.array([x], dtype=np.int64) for x in (pd, lgd, loss)]
+    def stressed(pd):
+        return int(stressed_pd(np.array([pd]), POLICY)[0])
+
+    def femto(pd):
+        rate = min(max(times * pd, stressed(pd)), PROB_ONE)
+        return (rate * sold + stressed(pd) * (RATIO_ONE - sold)) * lgd // RATIO_ONE
+
+    def charge(pd, k=None):
+        rows = [None if x is None else np.array([x], dtype=np.int64) for x in (pd, lgd, k)]
         return sum(int(c[0]) for c in risk_components(rows[0], rows[1], POLICY, rows[2]))
 
-    h = Fraction(POLICY["hurdle_bps"], 10_000)
-    p, g, t = Fraction(low, PROB_ONE), Fraction(lgd, RATIO_ONE), Fraction(tail, RATIO_ONE)
-    stressed = min(p * Fraction(POLICY["capital_stress_multiple_ratio"], RATIO_ONE), Fraction(1))
-    assert charge(low, tail) == ceil((p * g + h * (stressed * t - p * g)) * 10_000)
-    assert charge(low, lgd) == charge(low)
-    assert charge(low) <= charge(low, tail) <= charge(high, tail)
+    h, el = Fraction(POLICY["hurdle_bps"], 10_000), Fraction(low * lgd, 10**15)
+    k = max(Fraction(femto(low), 10**15), Fraction(stressed(low) * lgd, 10**15))
+    assert charge(low, femto(low)) == ceil((el + h * (k - el)) * 10_000)
+    assert charge(low, stressed(low) * lgd) == charge(low)
+    assert charge(low) <= charge(low, femto(low)) <= charge(high, femto(high))
 
 
 @settings(max_examples=30, deadline=None)
 @given(CLIENTS, st.integers(1, PROB_ONE), st.integers(1, PROB_ONE))
-def test_the_loss_in_the_tail_knows_no_score_and_is_never_below_the_loss_given_default(
+def test_capital_rises_with_pd_is_never_below_the_stressed_loss_and_its_loss_knows_no_score(
     clients, one, other
 ):
     books, limits, _, lgd, _, _ = columns_of(clients)
@@ -354,7 +397,12 @@ def test_the_loss_in_the_tail_knows_no_score_and_is_never_below_the_loss_given_d
     assert np.array_equal(low.tail_loss, high.tail_loss)
     assert bool(np.all(low.tail_loss >= lgd))
     assert bool(np.all(low.tail_loss <= RATIO_ONE))
-    assert bool(np.all(low.ratio <= high.ratio))
+    assert bool(np.all(low.femto <= high.femto))
+    assert np.array_equal(low.sold_ratio, high.sold_ratio)
+    first, last = sorted((one, other))
+    for made, pd in ((low, first), (high, last)):
+        assert bool(np.all(made.femto >= stressed_pd(np.full(books.n, pd), POLICY) * lgd))
+        assert bool(np.all(made.femto <= PROB_ONE * RATIO_ONE))
     assert low.source == MARKET
 
 
@@ -381,7 +429,7 @@ def test_what_the_tail_adds_to_the_tiers_charges_is_what_their_clients_pay(clien
     summed = path_losses(books, limits, pd, lgd, tier, ead, MARKET_NOW, POLICY)
     made = capital_columns(books, limits, pd, lgd, MARKET_NOW, POLICY)
     added = tail_charge_bps(summed, market_tail(PATHS, POLICY), POLICY)
-    with_tail = sum(risk_components(pd, lgd, POLICY, made.tail_loss))
+    with_tail = sum(risk_components(pd, lgd, POLICY, made.femto))
     without = sum(risk_components(pd, lgd, POLICY))
     for k in range(1, 8):
         mine = tier == k
@@ -404,10 +452,6 @@ def test_the_share_of_debt_after_a_draw_down_holds_for_the_largest_books():
     assert drawn_share(replace(big, equity=np.array([-1])), largest, POLICY)[0] == RATIO_ONE
     nothing = replace(big, statutory=np.array([0]))
     assert drawn_share(nothing, np.array([0]), POLICY)[0] == 0
-    amount = default_amt(np.array([PROB_ONE]), largest, POLICY)
-    assert amount[0] == largest[0]
-    assert default_amt(np.array([1]), np.array([1]), POLICY)[0] == 1
-    assert default_amt(np.array([1]), np.array([0]), POLICY)[0] == 0
 
 
 @settings(max_examples=10, deadline=None)
@@ -423,10 +467,10 @@ def test_a_decision_says_its_capital_whose_tail_it_is_and_of_how_many_paths(case
         d = decide_columns([case], frame, BUNDLE, POLICY, market)
         said = decisions(d)[0].body["capital"]
         assert (said["tail"], said["tail_paths"]) == (source, paths)
-        assert said["ratio"] == ceil(
-            Fraction(int(stressed_pd(d.pd, POLICY)[0]) * said["tail_loss_ratio"], PROB_ONE)
-        )
+        assert said["ratio"] == ceil(Fraction(int(d.capital.femto[0]), 10**9))
+        assert said["sold_pd"] >= int(stressed_pd(d.pd, POLICY)[0])
         found = tail_of(market, POLICY)
         assert (found is None) == (source is None)
         if source is None:
             assert said["tail_loss_ratio"] == int(d.lgd[0])
+            assert said["sold_ratio"] == 0
