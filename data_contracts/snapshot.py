@@ -115,8 +115,8 @@ class MarketSnapshot:
     damped_margin : int64 in 1e-6, what a call, its deadline and the sale may cost, which the next
         night's anti-procyclical layer goes on from; ``NULL`` if unknown, as is what is left out
     paths : the night's scenario set; None where the policy asks for none
-    tail_weight : int64 in 1e-6, shape (P,): weight of each path in the firm's tail, which capital is
-        allocated on, 0 outside it; None where no firm's losses were followed along the paths
+    tail_weight : int64 in 1e-6, shape (P,): weight of each path in the firm's tail, which capital
+        is allocated on, 0 outside it; None where no firm's losses were followed along the paths
     """
 
     session: dt.date

@@ -1,12 +1,12 @@
 """Capital by Euler allocation of the firm's expected shortfall on the night's scenario set.
 
 On path p the firm loses X(p), the sum over clients of exposure x d(p) x l(p). A client's account
-stands at its debt after the draw-down; the path sells it where it is called by the policy's lines and
-the deadline passes, as the path limit counts it. There d(p) is the one-year PD over the weight of the
-paths that sell it, so that all of its defaults fall on these paths, and l(p) what the sale at the
-next close, less cost and unsecured recovery, leaves bare. Elsewhere d(p) is the stressed PD and l(p)
-the LGD, and neither is ever less. What clients have in common is in the paths: no systematic factor
-and no correlation is assumed.
+stands at its debt after the draw-down; the path sells it where it is called by the policy's lines
+and the deadline passes, as the path limit counts it. There d(p) is the one-year PD over the weight
+of the paths that sell it, so that all of its defaults fall on these paths, and l(p) what the sale
+at the next close, less cost and unsecured recovery, leaves bare. Elsewhere d(p) is the stressed PD
+and l(p) the LGD, and neither is ever less. What clients have in common is in the paths: no
+systematic factor and no correlation is assumed.
 
 The firm's expected shortfall is the weighted mean of X over its tail, the worst paths by X whose
 weights make up ``capital_tail_ratio`` of all, the last of them in part. For a homogeneous risk
@@ -15,8 +15,8 @@ over the firm's tail:
 
     K = sum over the tail of w(p) d(p) l(p) / sum over the tail of w(p)
 
-so that K x exposure sums to the firm's expected shortfall. The tail travels in the market snapshot as
-one weight a path; from there on a client's K depends on no other client.
+so that K x exposure sums to the firm's expected shortfall. The tail travels in the market snapshot
+as one weight a path; from there on a client's K depends on no other client.
 
 The weights are the paths' own likelihood ratios, not those blended with stress that the limit uses:
 blended, the worst twentieth would hold a quarter of all weight and the tail one or two paths.
@@ -86,13 +86,14 @@ def quota(paths: ScenarioPaths, policy: Policy) -> int:
 
 
 def market_tail(paths: ScenarioPaths, policy: Policy) -> IntArray:
-    """The paths on which the whole market falls furthest, scaled to the tail's weight, shape (P,)."""
+    """The paths on which the market falls furthest, scaled to the tail's weight, shape (P,)."""
     stress = paths.stress_weight if paths.stress_weight.any() else paths.weight
     reached = [0]
     total, wanted = int(stress.sum()), quota(paths, policy)
-    for so_far in np.cumsum(stress).tolist():
-        reached.append(so_far * wanted // max(total, 1))
-    return np.diff(np.array(reached, dtype=np.int64))
+    for summed in np.cumsum(stress).tolist():
+        reached.append(summed * wanted // max(total, 1))
+    so_far = np.array(reached, dtype=np.int64)
+    return so_far[1:] - so_far[:-1]
 
 
 def firm_tail(paths: ScenarioPaths, policy: Policy, losses: list[int]) -> IntArray | None:
@@ -299,7 +300,7 @@ def firm_losses(summed: IntArray) -> list[int]:
 
 def expected_shortfall(losses: list[int], weight: IntArray) -> int:
     """The weighted mean of the losses over a tail, in their unit, rounded up."""
-    total = sum(x * w for x, w in zip(losses, weight.tolist(), strict=True))
+    total: int = sum(x * w for x, w in zip(losses, weight.tolist(), strict=True))
     return -(-total // int(weight.sum()))
 
 
@@ -307,7 +308,8 @@ def tail_charge_bps(summed: IntArray, weight: IntArray, policy: Policy) -> IntAr
     """By tier the sum over clients of what a tail adds to their charge in bps, rounded down."""
     total, hurdle = int(weight.sum()), policy["hurdle_bps"]
     made = [
-        hurdle * sum(y * w for y, w in zip(row, weight.tolist(), strict=True))
+        hurdle
+        * sum(y * w for y, w in zip(row, weight.tolist(), strict=True))
         // (total * RATIO_ONE * RATIO_ONE)
         for row in summed[2:].tolist()
     ]

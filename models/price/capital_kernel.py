@@ -71,7 +71,7 @@ def _losses(
         for h in range(horizon):
             run = run + 1 if now[h] < call_edge else np.int64(0)
             if now[h] < force_edge or run > deadline:
-                sold = min(h + 1, horizon - 1)
+                sold = np.int64(min(h + 1, horizon - 1))
                 break
         if sold < 0:
             continue
@@ -86,7 +86,7 @@ def _losses(
 
 @compiled
 def _sold_pd(weight: IntArray, loss: IntArray, pd: int, stressed: int, certain: int) -> int:
-    """Default rate on the paths that sell a book: its ``pd`` falls on them, ``stressed`` at least."""
+    """Default rate on paths that sell a book: its ``pd`` falls on them, ``stressed`` at least."""
     total, sold = np.int64(0), np.int64(0)
     for p in range(len(weight)):
         total += weight[p]
@@ -94,7 +94,7 @@ def _sold_pd(weight: IntArray, loss: IntArray, pd: int, stressed: int, certain: 
             sold += weight[p]
     if sold == 0:
         return stressed
-    return min(max(-(-pd * total // sold), stressed), certain)
+    return int(min(max(-(-pd * total // sold), stressed), certain))
 
 
 @compiled
@@ -179,9 +179,9 @@ def firm_sums(
     """Add the books' losses along every path to ``out``, int64, shape (2 + tiers, P).
 
     The first two rows grow by the loss in whole minor units and in parts of one: the amount in
-    default on the path, rounded up to whole minor units, times what it costs. The row of the book's
-    tier, counted from 0 after these, grows by the default rate in ``one`` times the loss, above what
-    they are on a path that does not sell it.
+    default on the path, rounded up to whole minor units, times what it costs. The row of the
+    book's tier, counted from 0 after these, grows by the default rate in ``one`` times the loss,
+    above what they are on a path that does not sell it.
 
     Parameters
     ----------

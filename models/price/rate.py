@@ -71,10 +71,11 @@ def risk_components(
 ) -> tuple[IntArray, IntArray]:
     """Expected loss and capital charge in bps; the first and their sum are rounded up.
 
-    Capital is the client's part of the firm's expected shortfall, ``femto`` in 1e-15 of its exposure
-    (``models.price.capital``; where left out, and at least, the stressed default rate times ``lgd``),
-    less the expected loss, times the hurdle. Where the stressed rate has reached one, capital falls
-    as PD rises; rounding the sum, not the two parts, keeps the sum from falling with it.
+    Capital is the client's part of the firm's expected shortfall, ``femto`` in 1e-15 of its
+    exposure (``models.price.capital``; where left out, and at least, the stressed default rate
+    times ``lgd``), less the expected loss, times the hurdle. Where the stressed rate has reached
+    one, capital falls as PD rises; rounding the sum, not the two parts, keeps the sum from falling
+    with it.
     """
     hurdle = policy["hurdle_bps"]
     one_bp = PROB_ONE * RATIO_ONE // BPS_ONE

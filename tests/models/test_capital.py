@@ -21,7 +21,6 @@ from models.margin.limits import book_limits
 from models.margin.paths import UNIT, path_risk, walked
 from models.price import capital
 from models.price.capital import (
-    FIRM,
     MARKET,
     capital_columns,
     drawn_share,
@@ -256,7 +255,10 @@ def test_a_clients_part_is_the_derivative_of_the_expected_shortfall_in_its_expos
     rng = np.random.default_rng(4)
     clients = [
         (
-            [(SYMBOLS[int(k)], int(rng.integers(50, 900))) for k in rng.choice(4, 2, replace=False)],
+            [
+                (SYMBOLS[int(k)], int(rng.integers(50, 900)))
+                for k in rng.choice(4, 2, replace=False)
+            ],
             0,
             int(rng.integers(5_000_00, 20_000_00)),
             int(rng.integers(10**6, 10**8)),
@@ -272,14 +274,16 @@ def test_a_clients_part_is_the_derivative_of_the_expected_shortfall_in_its_expos
         losses = firm_losses(summed)
         return losses, firm_tail(PATHS, POLICY, losses)
 
-    losses, tail = shortfall(ead)
+    tail = shortfall(ead)[1]
     assert tail is not None
     share = drawn_share(limits, books.debt, POLICY)
     rows = tail_totals(books, share, lgd, pd, PATHS, tail, POLICY).tolist()
     total = int(tail.sum())
     k = [
         Fraction(rate * lost + stressed * rest, PROB_ONE * total)
-        for stressed, (rate, _, lost, rest) in zip(stressed_pd(pd, POLICY).tolist(), rows, strict=True)
+        for stressed, (rate, _, lost, rest) in zip(
+            stressed_pd(pd, POLICY).tolist(), rows, strict=True
+        )
     ]
     differ = 0
     for i in range(len(clients)):
@@ -323,7 +327,10 @@ def test_a_small_book_counted_by_hand():
     # sold at 0.5 of today's less 1 %: 1 - 0.5 x 0.99 / 0.8 = 0.38125 bare, nine tenths of it lost
     half = (1 - 0.5 * 0.99 / 0.8) * 0.9
     deep = (1 - 0.4 * 0.99 / 0.8) * 0.9
-    each = [[on_path(books, share, lgd, p, paths, policy)[1][k] / RATIO_ONE for p in range(4)] for k in (0, 1)]
+    each = [
+        [on_path(books, share, lgd, p, paths, policy)[1][k] / RATIO_ONE for p in range(4)]
+        for k in (0, 1)
+    ]
     # a step of the walked values is 1 / 16,384; a fall of a tenth and none at all are covered
     assert each[0] == pytest.approx([half, 0.02, 0.02, 0.02], abs=1e-4)
     assert each[1] == pytest.approx([0.02, deep, 0.02, 0.02], abs=1e-4)
@@ -332,9 +339,7 @@ def test_a_small_book_counted_by_hand():
     # a quarter less debt is called only by the fall of its own name: the defaults of the year,
     # 1 % of the account, all fall on that one path of four
     less = np.array([600_000, 600_000])
-    rows = tail_totals(
-        books, less, lgd, np.full(2, PROB_ONE // 100), paths, paths.weight, policy
-    )
+    rows = tail_totals(books, less, lgd, np.full(2, PROB_ONE // 100), paths, paths.weight, policy)
     assert rows[:, 1].tolist() == [RATIO_ONE] * 2
     # but never below the stressed rate, six times the mean one
     assert rows[:, 0].tolist() == [6 * PROB_ONE // 100] * 2
@@ -350,7 +355,9 @@ def test_a_small_book_counted_by_hand():
     assert market_tail(paths, policy).tolist() == [0, 0, 1_250_000, 0]
     rows = tail_totals(books, less, lgd, np.full(2, PROB_ONE // 100), paths, tail, policy)
     parts = (rows[:, 2] + rows[:, 3]) / (1.25 * RATIO_ONE**2)
-    assert parts.tolist() == pytest.approx([(half + 0.005) / 1.25, (0.02 + deep / 4) / 1.25], abs=1e-4)
+    assert parts.tolist() == pytest.approx(
+        [(half + 0.005) / 1.25, (0.02 + deep / 4) / 1.25], abs=1e-4
+    )
     # BBB's own fall is the deeper, but it is not when the firm falls
     assert deep > half
     assert parts[0] > parts[1]
@@ -374,8 +381,9 @@ def test_the_charge_is_exact_never_below_the_one_without_a_tail_and_never_falls_
         return (rate * sold + stressed(pd) * (RATIO_ONE - sold)) * lgd // RATIO_ONE
 
     def charge(pd, k=None):
-        rows = [None if x is None else np.array([x], dtype=np.int64) for x in (pd, lgd, k)]
-        return sum(int(c[0]) for c in risk_components(rows[0], rows[1], POLICY, rows[2]))
+        one = [np.array([x], dtype=np.int64) for x in (pd, lgd)]
+        held = None if k is None else np.array([k], dtype=np.int64)
+        return sum(int(c[0]) for c in risk_components(one[0], one[1], POLICY, held))
 
     h, el = Fraction(POLICY["hurdle_bps"], 10_000), Fraction(low * lgd, 10**15)
     k = max(Fraction(femto(low), 10**15), Fraction(stressed(low) * lgd, 10**15))
@@ -429,8 +437,8 @@ def test_what_the_tail_adds_to_the_tiers_charges_is_what_their_clients_pay(clien
     summed = path_losses(books, limits, pd, lgd, tier, ead, MARKET_NOW, POLICY)
     made = capital_columns(books, limits, pd, lgd, MARKET_NOW, POLICY)
     added = tail_charge_bps(summed, market_tail(PATHS, POLICY), POLICY)
-    with_tail = sum(risk_components(pd, lgd, POLICY, made.femto))
-    without = sum(risk_components(pd, lgd, POLICY))
+    with_tail = np.sum(risk_components(pd, lgd, POLICY, made.femto), axis=0)
+    without = np.sum(risk_components(pd, lgd, POLICY), axis=0)
     for k in range(1, 8):
         mine = tier == k
         # each client's charge is rounded up, the sum over the tier down
@@ -439,7 +447,7 @@ def test_what_the_tail_adds_to_the_tiers_charges_is_what_their_clients_pay(clien
 
 
 def test_the_share_of_debt_after_a_draw_down_holds_for_the_largest_books():
-    books, limits, *_ = columns_of([([("AAA", 100)], 0, 0, 1, 1)])
+    limits = columns_of([([("AAA", 100)], 0, 0, 1, 1)])[1]
     largest = np.array([9 * 10**12])
     big = replace(
         limits, equity=largest, statutory=largest, line=largest, concentration=largest,
