@@ -94,7 +94,8 @@ def _sold_pd(weight: IntArray, loss: IntArray, pd: int, stressed: int, certain: 
             sold += weight[p]
     if sold == 0:
         return stressed
-    return int(min(max(-(-pd * total // sold), stressed), certain))
+    rate = int(-(-pd * total // sold))
+    return min(max(rate, stressed), certain)
 
 
 @compiled
