@@ -23,7 +23,9 @@ from data_contracts.errors import InputError
 from data_contracts.lake import write_atomically
 from data_contracts.units import NULL, BoolArray, IntArray
 
-SNAPSHOT_FORMAT: Final = 3
+SNAPSHOT_FORMAT: Final = 4
+_FORMAT_WITHOUT_TAIL: Final = 3
+"""A snapshot without the firm's tail is written as it always was."""
 _INTEGER_COLUMNS: Final = (
     "price", "price_limit", "haircut", "security_margin", "gap_loss", "expected_sale_shares",
     "financing_ratio", "damped_margin",
@@ -35,6 +37,7 @@ _FLAG_COLUMNS: Final = ("margin_eligible", "collateral_eligible", "special_treat
 SUSPENDED: Final = int(np.iinfo(np.int32).min)
 """Stands in ``ScenarioPaths.moves`` for a day on which a name did not trade."""
 _PATH_ARRAYS: Final = ("moves", "limit", "days", "weight", "stress_weight")
+_TAIL_ARRAY: Final = "tail_weight"
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ class MarketSnapshot:
     damped_margin : int64 in 1e-6, what a call, its deadline and the sale may cost, which the next
         night's anti-procyclical layer goes on from; ``NULL`` if unknown, as is what is left out
     paths : the night's scenario set; None where the policy asks for none
+    tail_weight : int64 in 1e-6, shape (P,): weight of each path in the firm's tail, which capital
+        is allocated on, 0 outside it; None where no firm's losses were followed along the paths
     """
 
     session: dt.date
@@ -138,9 +143,12 @@ class MarketSnapshot:
     financing_ratio: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     damped_margin: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     paths: ScenarioPaths | None = None
+    tail_weight: IntArray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.symbols)
+        if self.tail_weight is not None:
+            self._check_tail(self.tail_weight)
         for name in ("financing_ratio", "damped_margin"):
             if n and getattr(self, name).shape == (0,):
                 object.__setattr__(self, name, np.full(n, NULL, dtype=np.int64))
@@ -158,6 +166,13 @@ class MarketSnapshot:
         shifts = self.tier_shift_bps
         if len(shifts) != 7 or any(a > b for a, b in pairwise(shifts)):
             raise InputError(f"tier_shift_bps must be seven numbers that never fall, not {shifts}")
+
+    def _check_tail(self, weight: IntArray) -> None:
+        count = 0 if self.paths is None else self.paths.paths
+        if weight.shape != (count,):
+            raise InputError(f"the firm's tail has not one weight for each of {count} paths")
+        if count == 0 or int(weight.min()) < 0 or int(weight.max()) == 0:
+            raise InputError("the firm's tail has a negative weight, or none that is not 0")
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -183,6 +198,8 @@ class MarketSnapshot:
         made = {"securities.parquet": sink.getvalue(), "scenarios.npy": scenarios.getvalue()}
         if self.paths is not None:
             kept = {n: np.ascontiguousarray(getattr(self.paths, n)) for n in _PATH_ARRAYS}
+            if self.tail_weight is not None:
+                kept[_TAIL_ARRAY] = np.ascontiguousarray(self.tail_weight)
             paths = io.BytesIO()
             np.savez(paths, allow_pickle=False, **kept)
             made[PATHS_FILE] = paths.getvalue()
@@ -199,9 +216,10 @@ class MarketSnapshot:
             name: sha256_hex(np.ascontiguousarray(getattr(self, name)).tobytes())
             for name in (*_INTEGER_COLUMNS, *_FLAG_COLUMNS, "scenarios")
         }
+        tail = self.tail_weight
         return canonical_bytes(
             {
-                "format": SNAPSHOT_FORMAT,
+                "format": _FORMAT_WITHOUT_TAIL if tail is None else SNAPSHOT_FORMAT,
                 "session": self.session.isoformat(),
                 "mic": self.mic,
                 "currency": self.currency,
@@ -209,6 +227,19 @@ class MarketSnapshot:
                 "boards_sha256": sha256_hex("\n".join(self.board).encode()),
                 "content_sha256": content,
                 "paths_sha256": None if self.paths is None else self.paths.sha256,
+                **(
+                    {}
+                    if tail is None
+                    else {
+                        "capital_tail": {
+                            "source": "firm",
+                            "paths": int((tail > 0).sum()),
+                            "weight_sha256": sha256_hex(
+                                np.ascontiguousarray(tail, dtype="<i8").tobytes()
+                            ),
+                        }
+                    }
+                ),
                 "funding_bps": self.funding_bps,
                 "net_capital_amt": str(self.net_capital_amt),
                 "headroom_amt": str(self.headroom_amt),
@@ -243,18 +274,19 @@ class MarketSnapshot:
         try:
             m = orjson.loads(path.read_bytes())
             stated = m["format"]
-            if stated != SNAPSHOT_FORMAT:
+            if stated not in (_FORMAT_WITHOUT_TAIL, SNAPSHOT_FORMAT):
                 raise InputError(
-                    f"{folder}: the market snapshot has format {stated}; this version reads format"
-                    f" {SNAPSHOT_FORMAT}"
+                    f"{folder}: the market snapshot has format {stated}; this version reads formats"
+                    f" {_FORMAT_WITHOUT_TAIL} and {SNAPSHOT_FORMAT}"
                 )
             table = pq.read_table(folder / "securities.parquet")
             scenarios = np.load(folder / "scenarios.npy", allow_pickle=False)
-            paths = None
+            paths = tail = None
             if m["paths_sha256"] is not None:
                 with np.load(folder / PATHS_FILE, allow_pickle=False) as kept:
                     paths = ScenarioPaths(**{n: kept[n] for n in _PATH_ARRAYS})
-            made = _assemble(m, table, scenarios, paths)
+                    tail = kept[_TAIL_ARRAY] if stated == SNAPSHOT_FORMAT else None
+            made = _assemble(m, table, scenarios, paths, tail)
         except InputError:
             raise
         except KeyError as error:
@@ -272,7 +304,11 @@ class MarketSnapshot:
 
 
 def _assemble(
-    m: Any, table: pa.Table, scenarios: npt.NDArray[np.int32], paths: ScenarioPaths | None
+    m: Any,
+    table: pa.Table,
+    scenarios: npt.NDArray[np.int32],
+    paths: ScenarioPaths | None,
+    tail: IntArray | None,
 ) -> MarketSnapshot:
     columns: dict[str, IntArray] = {
         n: np.asarray(table[n].fill_null(NULL)).astype(np.int64) for n in _INTEGER_COLUMNS
@@ -303,4 +339,5 @@ def _assemble(
         utilisation=m["utilisation"],
         tier_shift_bps=tuple(m["tier_shift_bps"]),
         paths=paths,
+        tail_weight=tail,
     )

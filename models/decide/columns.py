@@ -23,6 +23,7 @@ from models.margin.exact import over, part
 from models.margin.limits import NO_LIMIT, BookLimits, book_limits, maintenance_of, tail_loss
 from models.margin.paths import PathRisk, path_risk
 from models.policy import Policy, refuse_without_law
+from models.price.capital import CapitalColumns, capital_columns
 from models.price.rate import (
     RateColumns,
     expected_loss_amt,
@@ -66,6 +67,7 @@ class DecisionColumns:
     gate: GateColumns
     outcome: IntArray
     unpriced: IntArray
+    capital: CapitalColumns
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -133,7 +135,7 @@ class Losses:
     pooled_paths: PathRisk | None
 
 
-def _tier_share(tier: IntArray, policy: Policy) -> IntArray:
+def tier_share(tier: IntArray, policy: Policy) -> IntArray:
     share = np.array([*policy.vector("tier_cap_ratio"), 0], dtype=np.int64)
     return share[tier - 1]
 
@@ -169,7 +171,7 @@ def _group_terms(
     invested = others.per_book(others.holding_value, others.holding_book)
     others_equity = np.maximum(invested + others.cash - others.owed, 0)
     equity_of_others = np.add.reduceat(others_equity, c.groups.first)
-    behavioural = part(limits.structural, _tier_share(tier[rows], policy))
+    behavioural = part(limits.structural, tier_share(tier[rows], policy))
     firm = firm_limit(pool.debt, market, policy)
     whole = np.minimum.reduce(
         [limits.statutory, limits.line, limits.concentration, behavioural, firm]
@@ -310,7 +312,7 @@ def decide_prepared(
         group=_group_terms(c, books, tiers.tier, policy, market, losses),
         firm=firm,
         structural=books.structural,
-        behavioural=part(books.structural, _tier_share(tiers.tier, policy)),
+        behavioural=part(books.structural, tier_share(tiers.tier, policy)),
         override=np.where(c.override == NULL, NO_LIMIT, c.override),
         loosened=c.loosened,
         equity=books.equity,
@@ -323,9 +325,11 @@ def decide_prepared(
 
     lgd = loss_given_default(books.portfolio_gap, policy)
     ead = exposure_at_default(c.book.debt, cap.cap, policy)
+    capital = capital_columns(c.book, books, pd, lgd, market, policy)
     rate = rates(
         pd=pd,
         lgd=lgd,
+        femto=capital.femto,
         tier=tiers.tier,
         previous_rate=c.previous["rate_bps"],
         month_change_bps=c.previous["month_change_bps"],
@@ -344,5 +348,5 @@ def decide_prepared(
     return DecisionColumns(
         c, features, bundle, policy, market,
         score, attributions, pd, pd_low, pd_high, lgd, ead, expected_loss_amt(pd, lgd, ead),
-        c.book.debt, tiers, books, cap, rate, gate, outcome, unpriced,
+        c.book.debt, tiers, books, cap, rate, gate, outcome, unpriced, capital,
     )  # fmt: skip

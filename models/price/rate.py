@@ -61,21 +61,31 @@ def expected_loss_amt(pd: IntArray, lgd: IntArray, ead: IntArray) -> IntArray:
     )
 
 
-def risk_components(pd: IntArray, lgd: IntArray, policy: Policy) -> tuple[IntArray, IntArray]:
+def stressed_pd(pd: IntArray, policy: Policy) -> IntArray:
+    """Default rate in a stress, 1e-9, rounded up, at most one."""
+    return np.minimum(up(pd * policy["capital_stress_multiple_ratio"], RATIO_ONE), PROB_ONE)
+
+
+def risk_components(
+    pd: IntArray, lgd: IntArray, policy: Policy, femto: IntArray | None = None
+) -> tuple[IntArray, IntArray]:
     """Expected loss and capital charge in bps; the first and their sum are rounded up.
 
-    Capital is the loss at a stressed default rate less the expected loss, times the hurdle. Where
-    the stressed rate has reached one, capital falls as PD rises; rounding the sum, not the two
-    parts, keeps the sum from falling with it.
+    Capital is the client's part of the firm's expected shortfall, ``femto`` in 1e-15 of its
+    exposure (``models.price.capital``; where left out, and at least, the stressed default rate
+    times ``lgd``), less the expected loss, times the hurdle. Where the stressed rate has reached
+    one, capital falls as PD rises; rounding the sum, not the two parts, keeps the sum from falling
+    with it.
     """
-    multiple, hurdle = policy["capital_stress_multiple_ratio"], policy["hurdle_bps"]
-    stressed = np.minimum(up(pd * multiple, RATIO_ONE), PROB_ONE)
+    hurdle = policy["hurdle_bps"]
     one_bp = PROB_ONE * RATIO_ONE // BPS_ONE
     loss = pd * lgd
     expected = up(loss, one_bp)
-    # loss / one_bp + (stressed - pd) x lgd x hurdle / (PROB_ONE x RATIO_ONE), in parts below 2**63
+    # loss / one_bp + (capital - loss) x hurdle / (PROB_ONE x RATIO_ONE), in parts below 2**63
     whole, rest = np.divmod(loss, one_bp)
-    unexpected = np.maximum(stressed - pd, 0) * lgd
+    least = stressed_pd(pd, policy) * lgd
+    held = least if femto is None else np.maximum(femto, least)
+    unexpected = np.maximum(held - loss, 0)
     total = whole + up(rest * BPS_ONE + unexpected * hurdle, PROB_ONE * RATIO_ONE)
     return expected, total - expected
 
@@ -93,6 +103,7 @@ def rates(
     *,
     pd: IntArray,
     lgd: IntArray,
+    femto: IntArray | None = None,
     tier: IntArray,
     previous_rate: IntArray,
     month_change_bps: IntArray,
@@ -106,7 +117,7 @@ def rates(
     Client by client: no rate depends on another client's but through the snapshot's tier shifts.
     """
     n = len(pd)
-    expected, capital = risk_components(pd, lgd, policy)
+    expected, capital = risk_components(pd, lgd, policy, femto)
     shifts = np.array([*market.tier_shift_bps, market.tier_shift_bps[-1]], dtype=np.int64)
     stack = np.zeros((n, len(RATE_COMPONENTS)), dtype=np.int64)
     stack[:, 0] = market.funding_bps

@@ -9,13 +9,14 @@ import numpy as np
 
 from data_contracts.case import Case
 from data_contracts.feature_frame import FeatureFrame
-from data_contracts.units import NULL, IntArray, parse_decimal
+from data_contracts.units import NULL, RATIO_ONE, IntArray, parse_decimal
 from models.bundle import Bundle
 from models.decide import decide_columns
 from models.decide.body import bodies
 from models.decide.facts import LINE_NAMES
 from models.reasons import CATALOGUE, render
 from models.reasons.catalogue import AUDIENCES
+from serving.console.formats import share
 from serving.console.pictures import diverging, waterfall
 from serving.service.world import World
 
@@ -112,6 +113,17 @@ def cap_rows(visit: Visit, body: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*rows, total]
 
 
+def _rate_meaning(visit: Visit, body: Mapping[str, Any], name: str) -> str:
+    """What a component is; of capital also how much and on whose worst paths."""
+    t, held = visit.words, body.get("capital")
+    meaning = t(f"rate_meaning.{name}")
+    if name != "capital" or held is None:
+        return meaning
+    ratio = share(held["ratio"] / RATIO_ONE, places=3)
+    said = t(f"capital_tail.{held['tail'] or 'none'}", ratio=ratio, paths=held["tail_paths"])
+    return f"{meaning} {said}"
+
+
 def rate_rows(visit: Visit, body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rate's waterfall: components that sum to it."""
     t, show = visit.words, visit.show
@@ -120,7 +132,7 @@ def rate_rows(visit: Visit, body: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = [
         {
             "label": t(f"rate.{name}"),
-            "meaning": t(f"rate_meaning.{name}"),
+            "meaning": _rate_meaning(visit, body, name),
             "text": show.bps(bps),
             "kind": "adverse" if bps > 0 else "favourable" if bps < 0 else "still",
             "binds": False,

@@ -11,12 +11,20 @@ import pyarrow.compute as pc
 
 from data_contracts.errors import InputError
 from data_contracts.lake import decimal_to_int, lake_info, latest_versions, read_table, visible_rows
-from data_contracts.units import RATIO_ONE, IntArray
+from data_contracts.snapshot import ScenarioPaths
+from data_contracts.units import RATIO_ONE, IntArray, format_decimal
 from features.calendar import cut_off
 from features.panel import PricePanel
 from models.law.firm import quota_by_law
 from models.margin.security import FirmTerms
 from models.policy import Policy
+from models.price.capital import (
+    expected_shortfall,
+    firm_losses,
+    firm_tail,
+    market_tail,
+    tail_charge_bps,
+)
 
 
 def date_of(session: np.datetime64) -> dt.date:
@@ -87,3 +95,30 @@ def tier_shifts(risk_bps: IntArray, clients: IntArray) -> tuple[int, ...]:
         shifts.append(last)
         highest = max(highest, mean + last)
     return tuple(shifts)
+
+
+def firm_capital(
+    paths: ScenarioPaths | None, policy: Policy, path_loss: IntArray | None
+) -> tuple[IntArray | None, str | None]:
+    """The firm's tail, and its expected shortfall in money, rounded up, from the first pass's sums.
+
+    No tail where the firm loses the same on every path; neither without a scenario set.
+    """
+    if paths is None or path_loss is None:
+        return None, None
+    losses = firm_losses(path_loss)
+    tail = firm_tail(paths, policy, losses)
+    weight = market_tail(paths, policy) if tail is None else tail
+    return tail, format_decimal(-(-expected_shortfall(losses, weight) // RATIO_ONE), 2)
+
+
+def tail_risk(
+    paths: ScenarioPaths | None,
+    policy: Policy,
+    path_loss: IntArray | None,
+    tail: IntArray | None,
+) -> IntArray:
+    """By tier what the tail adds to the sum of the risk charges, int64, shape (7,), bps."""
+    if paths is None or path_loss is None:
+        return np.zeros(7, dtype=np.int64)
+    return tail_charge_bps(path_loss, market_tail(paths, policy) if tail is None else tail, policy)

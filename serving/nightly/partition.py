@@ -25,11 +25,12 @@ from features.sets import feature_set
 from models.bundle import Bundle
 from models.calibration import tier_of_pd
 from models.decide import DecisionColumns
-from models.decide.columns import Losses, decide_prepared, firm_limit, losses_of
+from models.decide.columns import Losses, decide_prepared, firm_limit, losses_of, tier_share
 from models.margin.book import BookColumns
 from models.margin.limits import book_limits
 from models.margin.paths import PathRisk
 from models.policy import Policy
+from models.price.capital import exposure_amt, path_losses
 from models.price.rate import loss_given_default, risk_components
 from serving.nightly.columns import Before, night_columns, worst_tiers
 from serving.nightly.rows import (
@@ -81,6 +82,8 @@ class FirstPass:
     risk_bps, clients : by tier from 1 to 7, sums of the risk charge and numbers of clients
     sale_shares : shares of each symbol that are expected to be sold for clients who owe: their
         holdings weighted with the chance of a default within a year
+    path_loss : what the clients together lose on each path of the scenario set, as
+        ``models.price.capital.path_losses`` says
     held : clients that cannot be decided on, with the hard limit of what of their book can be read
     """
 
@@ -90,6 +93,7 @@ class FirstPass:
     risk_bps: IntArray
     clients: IntArray
     sale_shares: IntArray
+    path_loss: IntArray
     held: tuple[Held, ...] = ()
 
 
@@ -120,13 +124,17 @@ def first_pass(
     pool = group_books(rows, found, market)[0] if len(found.rows) else None
     losses = losses_of(own, pool, market, policy)
     spent("structural")
-    gap = book_limits(own, market, policy, loss=losses.own, paths=losses.own_paths).portfolio_gap
-    expected, capital = risk_components(pd, loss_given_default(gap, policy), policy)
+    limits = book_limits(own, market, policy, loss=losses.own, paths=losses.own_paths)
+    lgd = loss_given_default(limits.portfolio_gap, policy)
+    expected, capital = risk_components(pd, lgd, policy)
     risk, clients = np.zeros(TIERS, dtype=np.int64), np.zeros(TIERS, dtype=np.int64)
     np.add.at(risk, tier - 1, expected + capital)
     np.add.at(clients, tier - 1, 1)
     spent("limits")
-    return FirstPass(rows, tier, losses, risk, clients, _expected_sale(rows, own, pd), held)
+    ead = exposure_amt(limits, own.debt, tier_share(tier, policy), policy)
+    lost = path_losses(own, limits, pd, lgd, tier, ead, market, policy)
+    spent("capital")
+    return FirstPass(rows, tier, losses, risk, clients, _expected_sale(rows, own, pd), lost, held)
 
 
 def _expected_sale(rows: NightRows, own: BookColumns, pd: IntArray) -> IntArray:

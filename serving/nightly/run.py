@@ -27,7 +27,15 @@ from serving.ledger import Ledger, LedgerReader, Location, exists
 from serving.nightly.beside import Rival, bundle_at, check_named, check_rivals
 from serving.nightly.crowding import with_crowding
 from serving.nightly.embedded import Embedded
-from serving.nightly.firm import date_of, effective_date, firm_terms, funding_bps, tier_shifts
+from serving.nightly.firm import (
+    date_of,
+    effective_date,
+    firm_capital,
+    firm_terms,
+    funding_bps,
+    tail_risk,
+    tier_shifts,
+)
 from serving.nightly.previous import (
     MARKET_FOLDER,
     RUNS_FOLDER,
@@ -114,6 +122,7 @@ class _Terms:
     risk_bps: IntArray = field(default_factory=lambda: np.zeros(7, dtype=np.int64))
     clients: IntArray = field(default_factory=lambda: np.zeros(7, dtype=np.int64))
     sale_shares: IntArray | None = None
+    path_loss: IntArray | None = None
     hashes: list[IntArray] = field(default_factory=list)
     strangers: dict[int, list[str]] = field(default_factory=dict)
 
@@ -122,6 +131,8 @@ class _Terms:
         self.clients += answer.clients
         sale = answer.sale_shares
         self.sale_shares = sale if self.sale_shares is None else self.sale_shares + sale
+        lost = answer.path_loss
+        self.path_loss = lost if self.path_loss is None else self.path_loss + lost
         self.hashes.append(answer.clients_sha64)
         self.strangers[answer.bucket] = answer.strangers
 
@@ -272,9 +283,18 @@ def reprice(
             if progress:
                 progress("first pass", done + 1, len(buckets))
         terms.check_once()
-        shifts = tier_shifts(terms.risk_bps, terms.clients)
-        firm = replace(firm, tier_shift_bps=shifts)
-        market = _snapshot(markets, t, policy, root, firm, terms.sale_shares, last, margins)
+        tail, es = firm_capital(unshifted.paths, policy, terms.path_loss)
+        firm = replace(
+            firm,
+            tier_shift_bps=tier_shifts(
+                terms.risk_bps + tail_risk(unshifted.paths, policy, terms.path_loss, tail),
+                terms.clients,
+            ),
+        )
+        market = replace(
+            _snapshot(markets, t, policy, root, firm, terms.sale_shares, last, margins),
+            tail_weight=tail,
+        )
         if ledger is not None:
             started = {
                 "run_id": run_id,
@@ -287,6 +307,7 @@ def reprice(
                 "policy_sha256": policy.sha256,
                 "feature_set": bundle.feature_set_sha256,
                 "market": market.sha256,
+                **({} if es is None else {"expected_shortfall_amt": es}),
                 "previous_run": None if known.last is None else known.last["run_id"],
                 "overrides_before": seen,
                 **({"beside": [r.to_json() for r in rivals]} if rivals else {}),

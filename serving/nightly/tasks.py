@@ -91,6 +91,7 @@ class FirstAnswer:
     risk_bps: IntArray
     clients: IntArray
     sale_shares: IntArray
+    path_loss: IntArray
     clients_sha64: IntArray
     strangers: list[str]
     seconds: dict[str, float]
@@ -192,6 +193,7 @@ def keep_first(work: Work, bucket: int, first: FirstPass, fingerprint: str) -> N
     data = first.rows.to_bytes(
         own_tier=first.own_tier, **losses_to_arrays(first.losses),
         risk_bps=first.risk_bps, clients=first.clients, sale_shares=first.sale_shares,
+        path_loss=first.path_loss,
         held=np.array(held, dtype=np.str_).reshape(len(held), 4),
         fingerprint=np.array(fingerprint),
     )  # fmt: skip
@@ -210,7 +212,7 @@ def kept_first(work: Work, bucket: int, fingerprint: str | None = None) -> First
     if fingerprint is not None and str(m["fingerprint"]) != fingerprint:
         return None
     held = tuple(Held(c, a, int(h), w) for c, a, h, w in m["held"].tolist())
-    names = ("own_tier", "risk_bps", "clients", "sale_shares")
+    names = ("own_tier", "risk_bps", "clients", "sale_shares", "path_loss")
     kept = {n: m[n] for n in names}
     return FirstPass(rows=rows, held=held, losses=losses_from_arrays(m), **kept)
 
@@ -234,8 +236,8 @@ def first_of(work: Work, inputs: Inputs, bucket: int) -> FirstAnswer:
             unknown = strangers(Store(work.where), work.last.segments[bucket], everyone)
     timer("previous")
     return FirstAnswer(
-        bucket, first.risk_bps, first.clients, first.sale_shares, _hashes(everyone), unknown,
-        timer.seconds, _peak_mb(),
+        bucket, first.risk_bps, first.clients, first.sale_shares, first.path_loss,
+        _hashes(everyone), unknown, timer.seconds, _peak_mb(),
     )  # fmt: skip
 
 

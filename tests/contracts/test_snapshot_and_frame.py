@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def snapshot() -> MarketSnapshot:
             weight=np.array([900_000, 1_100_000]),
             stress_weight=np.array([0, 2_000_000]),
         ),
+        tail_weight=np.array([0, 50_000]),
     )
 
 
@@ -87,7 +89,7 @@ def test_every_array_and_scalar_is_in_the_hash(snapshot):
         elif isinstance(value, dt.date):
             changed = value + dt.timedelta(days=1)
         elif isinstance(value, ScenarioPaths):
-            changed = None
+            changed = dataclasses.replace(value, limit=value.limit + 1)
         else:
             changed = value + (1 if isinstance(value, int) else "X")
         seen.add(dataclasses.replace(snapshot, **{field.name: changed}).sha256)
@@ -105,10 +107,40 @@ def test_every_array_of_the_scenario_set_is_in_the_hash(snapshot):
 
 
 def test_a_snapshot_without_a_scenario_set_reads_back_too(snapshot, tmp_path):
-    bare = dataclasses.replace(snapshot, paths=None)
+    bare = dataclasses.replace(snapshot, paths=None, tail_weight=None)
     bare.write(tmp_path)
     assert MarketSnapshot.read(tmp_path).paths is None
     assert not (tmp_path / PATHS_FILE).exists()
+
+
+def test_a_snapshot_without_the_firms_tail_is_written_as_it_was_before_and_reads_back(
+    snapshot, tmp_path
+):
+    without = dataclasses.replace(snapshot, tail_weight=None)
+    assert orjson.loads(without.manifest)["format"] == 3
+    assert "capital_tail" not in orjson.loads(without.manifest)
+    without.write(tmp_path)
+    read = MarketSnapshot.read(tmp_path)
+    assert read.tail_weight is None
+    assert read.sha256 == without.sha256 != snapshot.sha256
+    assert orjson.loads(snapshot.manifest)["capital_tail"] == {
+        "source": "firm",
+        "paths": 1,
+        "weight_sha256": hashlib.sha256(np.array([0, 50_000], dtype="<i8").tobytes()).hexdigest(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1], "the firm's tail has not one weight for each of 2 paths"),
+        ([0, 0], "a negative weight, or none that is not 0"),
+        ([-1, 5], "a negative weight, or none that is not 0"),
+    ],
+)
+def test_a_tail_that_does_not_fit_its_scenario_set_is_refused(snapshot, weight, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(snapshot, tail_weight=np.array(weight))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +199,7 @@ def test_a_changed_array_is_refused(snapshot, tmp_path, what):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 1}, "the market snapshot has format 1; this version reads format 3"),
+        ({"format": 1}, "the market snapshot has format 1; this version reads formats 3 and 4"),
         ({"mic": None}, "the market snapshot is damaged: 'mic' is missing"),
         (
             {"tier_shift_bps": [0, 0, 0, 0, 0, 0]},

@@ -30,7 +30,7 @@ from data_contracts.case import Override
 from data_contracts.errors import InputError
 from data_contracts.lake import lake_info
 from data_contracts.snapshot import MarketSnapshot
-from data_contracts.units import RATIO_ONE
+from data_contracts.units import RATIO_ONE, format_decimal
 from features.asof import BookHistory
 from features.build import build_frame
 from features.panel import load_panel
@@ -41,6 +41,7 @@ from models.decide.columns import losses_from_arrays, losses_to_arrays
 from models.decide.written import hashes
 from models.margin.security import MarketHistory
 from models.policy import load_pack
+from models.price.capital import expected_shortfall, firm_losses, firm_tail
 from serving.ledger import Ledger, read_entries, verify
 from serving.nightly.columns import Before
 from serving.nightly.embedded import Embedded
@@ -169,6 +170,8 @@ def test_rows_that_were_put_away_come_back_as_they_were(made):
     history = BookHistory.load(lake, panel, 0)
     first = first_pass(history, day, bundle, policy, market)
     rows = first.rows
+    assert first.path_loss.shape == (9, policy["structural_paths"])
+    assert int(first.path_loss[0].max()) > int(first.path_loss[0].min())
     back, more = NightRows.from_bytes(rows.to_bytes(**losses_to_arrays(first.losses)))
     for ours, theirs in zip(
         (first.losses.own, *vars(first.losses.own_paths).values()),
@@ -249,6 +252,58 @@ def test_a_last_night_whose_snapshot_has_no_margins_starts_the_layer_anew(unbrok
     path.write_bytes(orjson.dumps(document | {"symbols_sha256": "0" * 64}))
     with pytest.raises(InputError, match="are not the ones market"):
         last_margins(Store(lake), last, tuple(market.symbols))
+
+
+def test_each_night_charges_capital_on_the_worst_paths_of_its_own_book(made, unbroken, tmp_path):
+    lake = shutil.copytree(unbroken[0], tmp_path / "lake")
+    nights = [unbroken[1], reprice(lake, made[1][1], "--threads", 2)]
+    bundle, tails, last = Bundle.read(lake / "bundle"), [], None
+    started = {
+        e.body["run_id"]: e.body
+        for e in read_entries(lake / "ledger.sqlite")
+        if e.kind == "run_started"
+    }
+    for day, night in zip(made[1], nights, strict=True):
+        run, panel = lake / "runs" / night["run_id"], load_panel(lake, known_by=day)
+        t = panel.session_index(np.datetime64(day))
+        market = MarketSnapshot.read(run / "market")
+        policy = load_pack("us").on(effective_date(panel, t))
+        # the market of the first pass, which knows no tail and no expected sale
+        bare = MarketHistory(panel).snapshot(
+            t, policy, firm_terms(lake, day, policy), funding_bps(lake, day),
+            previous=last_margins(Store(lake), last, panel.symbols),
+        )  # fmt: skip
+        last = LastNight(night["run_id"], (), 1, True, True)
+        summed = np.sum(
+            [
+                first_pass(BookHistory.load(lake, panel, b), day, bundle, policy, bare).path_loss
+                for b in range(lake_info(lake).buckets)
+            ],
+            axis=0,
+        )
+        losses = firm_losses(summed)
+        assert market.paths is not None
+        assert market.tail_weight is not None
+        found = firm_tail(market.paths, policy, losses)
+        assert found is not None
+        assert np.array_equal(market.tail_weight, found)
+        # the expected shortfall on record is that of the same book
+        es = expected_shortfall(losses, market.tail_weight)
+        assert started[night["run_id"]]["expected_shortfall_amt"] == format_decimal(
+            -(-es // RATIO_ONE), 2
+        )
+        tails.append(market.tail_weight)
+        columns = duckdb.connect().execute(
+            "SELECT capital_e6, rate_components_bps[4], lgd_e6, pd_e9 FROM read_parquet(?)",
+            [f"{run}/*/decisions.parquet"],
+        )
+        for capital, bps, lgd, pd in columns.fetchall():
+            assert capital >= min(6 * pd, 10**9) * lgd // 10**9
+            assert bps >= 0
+    # the second book's tail is its own, not carried over from the first's
+    assert not np.array_equal(tails[0], tails[1])
+    report = replay_sample(lake, lake / "ledger.sqlite", 100_000, 7)
+    assert report.equal == report.checked > 0
 
 
 # --- people's limits ------------------------------------------------------------------------------

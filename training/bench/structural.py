@@ -17,8 +17,9 @@ from data_contracts.errors import InputError
 from data_contracts.importers import write_sample_market
 from data_contracts.units import NULL, RATIO_ONE, IntArray
 from features.panel import PricePanel, load_panel
-from models.margin.book import LOAN_WIDTH, flat_columns
-from models.margin.paths import BASE_TIER, CHANCE, LEAST_SESSIONS, PathLimit, path_risk, walked
+from models.margin.book import LOAN_WIDTH, BookColumns, flat_columns
+from models.margin.limits import book_limits
+from models.margin.paths import BASE_TIER, CHANCE, LEAST_SESSIONS, PathRisk, path_risk, walked
 from models.margin.scenarios import ScenarioSource
 from models.margin.security import FirmTerms, MarketHistory
 from models.margin.structural import (
@@ -28,6 +29,8 @@ from models.margin.structural import (
     weights_of_positions,
 )
 from models.policy import load_pack
+from models.price.capital import capital_columns, path_losses
+from models.price.rate import loss_given_default
 
 Stages = Callable[[str, int, int], None]
 Answer = tuple[int, dict[str, Any], str]
@@ -36,6 +39,7 @@ MOST_NAMES: Final = 15
 BUDGET: Final = 0.05
 AT: Final = 1.8
 ROUNDS: Final = 3
+PD_OF_BENCH: Final = 10**7
 PARTS: Final = 8
 """Pieces a thread, as a night has buckets."""
 LARGE: Final = 10**14
@@ -54,6 +58,16 @@ def positions_of(
     symbol = listed[order[book, place]]
     lots = rng.integers(1, 60, len(book)) * 100
     return book, symbol, lots * panel.close[t, symbol] // 100
+
+
+def _best(pool: ThreadPoolExecutor, work: Callable[[int], object], parts: int) -> float:
+    """Seconds of the best of some rounds over all parts."""
+    best = np.inf
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        list(pool.map(work, range(parts)))
+        best = min(best, time.perf_counter() - began)
+    return float(best)
 
 
 def decide_speed(
@@ -79,14 +93,18 @@ def decide_speed(
     each = -(-clients // (threads * PARTS))
     edges = np.searchsorted(book, np.arange(0, clients + each, each))
 
-    def part(k: int) -> PathLimit:
+    def books_of(k: int) -> BookColumns:
         rows = slice(edges[k], edges[k + 1])
         count = min(each, clients - k * each)
         held = np.stack([book[rows] - k * each, symbol[rows], lots[rows]], axis=1)
-        books = flat_columns(
+        return flat_columns(
             np.zeros(count, dtype=np.int64), held, np.zeros((0, LOAN_WIDTH), np.int64), market
         )
-        return path_risk(books, market, policy).at(None, policy)
+
+    def part(k: int) -> PathRisk:
+        risk = path_risk(books_of(k), market, policy)
+        risk.at(None, policy)
+        return risk
 
     part(0)  # compile
     best = np.inf
@@ -96,11 +114,35 @@ def decide_speed(
             found = list(pool.map(part, range(len(edges) - 1)))
             best = min(best, time.perf_counter() - began)
             stages("decide", k + 1, ROUNDS)
+        # what capital adds to that: on the same books, limits and losses known
+        known = []
+        for k, risk in enumerate(found):
+            books = books_of(k)
+            limits = book_limits(books, market, policy, paths=risk)
+            lgd = loss_given_default(limits.portfolio_gap, policy)
+            pd = np.full(books.n, PD_OF_BENCH)
+            known.append((books, limits, pd, lgd))
+        ones = [np.ones(b.n, dtype=np.int64) for b, *_ in known]
+
+        def decided(k: int) -> object:
+            return capital_columns(*known[k], market, policy)
+
+        def summed(k: int) -> object:
+            return path_losses(*known[k], ones[k], known[k][0].debt, market, policy)
+
+        decided(0), summed(0)  # compile
+        charged = _best(pool, decided, len(known))
+        stages("capital", 1, 2)
+        followed = _best(pool, summed, len(known))
+        stages("capital", 2, 2)
     margin, chance, error = (
-        np.concatenate([getattr(f, name) for f in found]) for name in ("margin", "chance", "error")
+        np.concatenate([getattr(f.at(None, policy), name) for f in found]) for name in ("margin", "chance", "error")
     )
     return {
         "decide_clients_per_second": round(clients / best),
+        "capital_clients_per_second": round(clients / charged),
+        "capital_share_of_paths": round(charged / best, 3),
+        "firm_tail_share_of_paths": round(followed / best, 3),
         "decide_paths": paths.paths,
         "decide_sessions": paths.sessions,
         "decide_budget": policy.vector(CHANCE)[BASE_TIER - 1] / RATIO_ONE,
@@ -177,6 +219,8 @@ def run(arguments: argparse.Namespace, stages: Stages) -> Answer:
         f" {found['threads']} threads from raw positions, {found['decide_paths']} paths of"
         f" {found['decide_sessions']} sessions;\nlimits (median {found['decide_median_leverage']:g}"
         f" times) at a chance of {found['decide_mean_chance']:.3%} +-"
-        f" {found['decide_mean_standard_error']:.3%} in the mean"
+        f" {found['decide_mean_standard_error']:.3%} in the mean;\ncapital on the tail takes"
+        f" {found['capital_share_of_paths']:.0%} of that time again, the firm's losses on all paths"
+        f" {found['firm_tail_share_of_paths']:.0%}"
     )
     return 0, found, text
