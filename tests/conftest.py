@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 import gearline
+from tests.postgresql import running_server
 from tests.side_by_side import once
 
 SMALL_DEMO_CLIENTS = 1000
@@ -77,6 +78,13 @@ def small_demo(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFac
 
     made = once(pytestconfig, tmp_path_factory.getbasetemp(), "demo", make)
     return Demo(made / "lake", orjson.loads(made.joinpath("printed.json").read_bytes()))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server, started when the first test asks for it."""
+    with running_server(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
 
 
 @pytest.fixture

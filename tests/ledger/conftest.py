@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,16 +13,9 @@ from serving.ledger.database import connect_for_writing
 from serving.ledger.envelope import labels_of
 from serving.ledger.tree import CompactRange
 from serving.ledger.verify import _canonical_entry
-from tests.postgresql import new_database, running_server
+from tests.postgresql import new_database
 
 Statement = tuple[str, tuple[object, ...]]
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server, started when the first test asks for it."""
-    with running_server(tmp_path_factory.mktemp("postgresql")) as url:
-        yield url
 
 
 @pytest.fixture(scope="session")
