@@ -121,11 +121,11 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     try:
         _run_all(session, _items(session, beside), ran)
     finally:
-        stats = session.config.pluginmanager.get_plugin("terminalreporter").stats
+        reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
         told = {
             "collected": [item.nodeid for item in session.items],
             "ran": ran,
-            "outcomes": {outcome: len(stats.get(outcome, ())) for outcome in OUTCOMES},
+            "outcomes": {outcome: len(reporter.stats.get(outcome, ())) for outcome in OUTCOMES},
         }
         beside.joinpath(f"told-{os.getpid()}.json").write_text(json.dumps(told))
     return True
@@ -149,27 +149,22 @@ def main(options: Sequence[str]) -> int:
         beside.joinpath("claimed").mkdir()
         common = [sys.executable, "-m", "pytest", "-p", "tests.side_by_side", "--beside", folder]
         common += ["-p", "no:cacheprovider", *options]
-        running = []
-        for number in range(PROCESSES):
-            output = beside.joinpath(f"output-{number}").open("wb")
-            command = [*common, f"--basetemp={beside / str(number)}"]
-            # The first one's lines are seen at once, the others' when it has ended.
-            running.append(
-                subprocess.Popen(
-                    command,
-                    cwd=ROOT,
-                    stdout=output if number else None,
-                    stderr=subprocess.STDOUT if number else None,
-                )
-            )
-            output.close()
-        codes = []
-        for number, process in enumerate(running):
-            codes.append(process.wait())
-            with beside.joinpath(f"output-{number}").open("rb") as output:
+        running: list[subprocess.Popen[bytes]] = []
+        try:
+            for number in range(PROCESSES):
+                command = [*common, f"--basetemp={beside / str(number)}"]
+                with beside.joinpath(f"output-{number}").open("wb") as output:
+                    # The first one's lines are seen at once, the others' when it has ended.
+                    where = output if number else None
+                    running.append(subprocess.Popen(command, cwd=ROOT, stdout=where, stderr=where))
+            for number, process in enumerate(running):
+                process.wait()
                 sys.stdout.flush()
-                shutil.copyfileobj(output, sys.stdout.buffer)
-            sys.stdout.flush()
+                with beside.joinpath(f"output-{number}").open("rb") as told_later:
+                    shutil.copyfileobj(told_later, sys.stdout.buffer)
+                sys.stdout.flush()
+        finally:  # when interrupted, so are they: their folders go after them
+            codes = [process.wait() for process in running]
         told = [json.loads(path.read_text()) for path in sorted(beside.glob("told-*.json"))]
     code = next((code for code in codes if code), 0)
     if code == 0 and (wrong := left_out_or_twice(told)):
