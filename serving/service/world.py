@@ -24,6 +24,7 @@ from features.applicant import applicant_row
 from features.online import Snapshot
 from models.bundle import APPLICATION_FOLDER, Bundle, BundleUnknownError, kept_bundle
 from models.conditions import DRIFT_RED_E6, Fact, out_of_domain
+from models.lifecycle import RELEASED_KIND
 from models.policy import Pack, Policy
 from models.policy.kept import pack_with
 from serving.approved import approved_packs, released_models
@@ -285,7 +286,7 @@ def _with_model(root: Path, reader: LedgerReader, world: World, sha256: str) -> 
 
 
 def _review_date(reader: LedgerReader, bundle: str) -> dt.date | None:
-    for entry in reader.latest("kind/model_released", 1000):
+    for entry in reader.latest(f"kind/{RELEASED_KIND}", 1000):
         if entry.body.get("bundle") == bundle:
             return dt.date.fromisoformat(str(entry.body["review_on"]))
         if entry.body.get("retires") == bundle:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,16 +13,10 @@ from serving.ledger.database import connect_for_writing
 from serving.ledger.envelope import labels_of
 from serving.ledger.tree import CompactRange
 from serving.ledger.verify import _canonical_entry
-from tests.postgresql import new_database, running_server
+from tests.ledger.ten_entries import filled, ticking_clock
+from tests.postgresql import new_database
 
 Statement = tuple[str, tuple[object, ...]]
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server, started when the first test asks for it."""
-    with running_server(tmp_path_factory.mktemp("postgresql")) as url:
-        yield url
 
 
 @pytest.fixture(scope="session")
@@ -100,3 +94,30 @@ class Attacker:
             statements += [("INSERT INTO labels VALUES (?, ?)", (k, position)) for k in labels]
         statements.append(("UPDATE tree SET size = ?, peaks = ?", (tree.size, tree.to_bytes())))
         self.run(*statements)
+
+
+@pytest.fixture
+def ledger_file(tmp_path: Path) -> Path:
+    """A closed ledger of ten entries in a file."""
+    return Path(filled(tmp_path / "ledger.sqlite"))
+
+
+@pytest.fixture
+def ledger_path(path: Location) -> Location:
+    """A closed ledger of ten entries on either database."""
+    return filled(path)
+
+
+@pytest.fixture
+def since(ledger_path: Location, tmp_path: Path) -> Path:
+    """A checkpoint file kept away from the ledger."""
+    vault = tmp_path / "vault"
+    vault.mkdir()
+    with Ledger.open(ledger_path, clock=ticking_clock()) as ledger:
+        ledger.checkpoint(tmp_path / "signing.key", vault / "checkpoints.jsonl")
+    return vault / "checkpoints.jsonl"
+
+
+@pytest.fixture
+def attacker(ledger_path: Location) -> Attacker:
+    return Attacker(ledger_path)

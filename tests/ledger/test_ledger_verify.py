@@ -1,24 +1,19 @@
-"""Any change to a stored entry or segment is found, and named.
+"""Any change to a stored entry or to the database's file is found, and named.
 
 Tampering is done as an attacker would: on the file itself, past the triggers.
 """
 
 import contextlib
-import hashlib
 import os
 import shutil
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_contracts.errors import InputError
 from serving.ledger import (
-    FirstBad,
     Ledger,
     LedgerUnavailableError,
     Location,
@@ -27,86 +22,13 @@ from serving.ledger import (
     read_entries,
     verify,
 )
-from serving.ledger.checkpoint import Checkpoint
 from tests.ledger.conftest import Attacker
-
-ENTRIES = 10
-
-
-def ticking_clock() -> Callable[[], datetime]:
-    moment = datetime(2024, 3, 1, 10, 0, tzinfo=UTC)
-
-    def clock() -> datetime:
-        nonlocal moment
-        moment += timedelta(microseconds=1)
-        return moment
-
-    return clock
-
-
-def note(number: int) -> dict[str, object]:
-    return {"kind": "note", "body": {"number": number, "text": f"entry {number} 融资"}}
-
-
-def decision_hashes(path: Path) -> list[bytes]:
-    """The segment reader of these tests: a segment file is its decision hashes in hex lines."""
-    return [bytes.fromhex(line) for line in path.read_text().split()]
-
-
-def write_segment(path: Path, rows: int) -> list[bytes]:
-    hashes = [hashlib.sha256(str(row).encode()).digest() for row in range(rows)]
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(digest.hex() + "\n" for digest in hashes))
-    return hashes
-
-
-def filled(where: Location) -> Location:
-    """The ledger with ten entries under one idempotency key each."""
-    with Ledger.open(where, create=True, clock=ticking_clock()) as ledger:
-        ledger.append(
-            [note(number) for number in range(ENTRIES)],
-            idempotency_keys=[f"note-{number}" for number in range(ENTRIES)],
-        )
-    return where
-
-
-@pytest.fixture
-def ledger_file(tmp_path: Path) -> Path:
-    """A closed ledger of ten entries in a file."""
-    return Path(filled(tmp_path / "ledger.sqlite"))
-
-
-@pytest.fixture
-def ledger_path(path: Location) -> Location:
-    """A closed ledger of ten entries on either database."""
-    return filled(path)
-
-
-@pytest.fixture
-def since(ledger_path: Location, tmp_path: Path) -> Path:
-    """A checkpoint file kept away from the ledger."""
-    vault = tmp_path / "vault"
-    vault.mkdir()
-    with Ledger.open(ledger_path, clock=ticking_clock()) as ledger:
-        ledger.checkpoint(tmp_path / "signing.key", vault / "checkpoints.jsonl")
-    return vault / "checkpoints.jsonl"
-
-
-@pytest.fixture
-def attacker(ledger_path: Location) -> Attacker:
-    return Attacker(ledger_path)
-
-
-def found(path: Location, since: Path | None = None) -> FirstBad:
-    report = verify(path, since=since, segment_reader=decision_hashes)
-    assert not report.ok
-    assert report.first_bad is not None
-    return report.first_bad
-
-
-def changed_text(entry: bytes) -> bytes:
-    return entry.replace(b'"text":"entry', b'"text":"Entry')
-
+from tests.ledger.ten_entries import (
+    ENTRIES,
+    changed_text,
+    found,
+    note,
+)
 
 # --- entries ------------------------------------------------------------------------------------
 
@@ -321,205 +243,3 @@ def test_a_ledger_on_a_read_only_disk_is_verified(ledger_file: Path) -> None:
         assert verify(ledger_file).ok
     finally:
         ledger_file.parent.chmod(0o755)
-
-
-# --- checkpoints --------------------------------------------------------------------------------
-
-
-def test_a_checkpoint_altered_by_hand_has_a_bad_signature(
-    ledger_path: Location, since: Path
-) -> None:
-    document = orjson.loads(since.read_bytes())
-    document["size"] = 9
-    since.write_bytes(Checkpoint(**document).to_line())
-    bad = found(ledger_path, since)
-    assert (bad.position, bad.what) == (None, "bad checkpoint signature")
-    assert bad.detail.endswith("the signature does not match")
-
-
-def test_a_checkpoint_signed_by_another_key_has_a_bad_signature(
-    ledger_path: Location, since: Path, tmp_path: Path
-) -> None:
-    with Ledger.open(ledger_path) as ledger:
-        ledger.checkpoint(tmp_path / "attackers.key", tmp_path / "forged.jsonl")
-    since.write_bytes((tmp_path / "forged.jsonl").read_bytes())
-    bad = found(ledger_path, since)
-    assert bad.what == "bad checkpoint signature"
-    assert bad.detail.endswith("no public key with this id")
-
-
-def test_a_line_that_is_no_checkpoint_is_named(ledger_path: Location, since: Path) -> None:
-    since.write_bytes(since.read_bytes() + b"{}\n")
-    bad = found(ledger_path, since)
-    assert bad.what == "checkpoint unreadable"
-    assert "line 2" in bad.detail
-
-
-def test_missing_checkpoints_or_keys_are_refused_rather_than_passed(
-    ledger_path: Location, since: Path
-) -> None:
-    with pytest.raises(InputError, match="verifying since a checkpoint needs the checkpoint file"):
-        verify(ledger_path, since=since.with_name("other"))
-    since.with_name("checkpoints.jsonl.pub").rename(since.with_name("moved.pub"))
-    with pytest.raises(InputError, match="checkpoints are verified with a public key file"):
-        verify(ledger_path, since=since)
-    assert verify(ledger_path, since=since, public_key=since.with_name("moved.pub")).ok
-    since.write_bytes(b"")
-    with pytest.raises(InputError, match="a checkpoint file holds at least one checkpoint"):
-        verify(ledger_path, since=since, public_key=since.with_name("moved.pub"))
-
-
-def test_the_signing_key_is_readable_by_its_owner_only_and_used_again(
-    ledger_path: Location, since: Path, tmp_path: Path
-) -> None:
-    key = tmp_path / "signing.key"
-    assert key.stat().st_mode & 0o777 == 0o600
-    with Ledger.open(ledger_path) as ledger:
-        again = ledger.checkpoint(key, since)
-    first, second = (Checkpoint.parse(line) for line in since.read_bytes().splitlines())
-    assert second == again
-    assert (first.key_id, first.root) == (again.key_id, again.root)
-    published = since.with_name("checkpoints.jsonl.pub").read_text()
-    assert published.splitlines() == (tmp_path / "signing.key.pub").read_text().splitlines()
-
-
-def test_a_changed_signing_key_leaves_earlier_checkpoints_verifiable(
-    ledger_path: Location, since: Path, tmp_path: Path
-) -> None:
-    with Ledger.open(ledger_path) as ledger:
-        ledger.checkpoint(tmp_path / "next.key", since)
-    assert verify(ledger_path, since=since).ok
-
-
-def test_a_truncated_ledger_gets_no_further_checkpoint(
-    attacker: Attacker, since: Path, tmp_path: Path
-) -> None:
-    attacker.rewrite([row[3] for row in attacker.rows()[:-1]])
-    with (
-        Ledger.open(attacker.path) as ledger,
-        pytest.raises(InputError, match="a checkpoint extends the one before it"),
-    ):
-        ledger.checkpoint(tmp_path / "signing.key", since)
-
-
-def test_a_checkpoint_line_cut_short_by_a_crash_is_replaced(
-    ledger_path: Location, since: Path, tmp_path: Path
-) -> None:
-    whole = since.read_bytes()
-    since.write_bytes(whole + whole[: len(whole) // 2])
-    with Ledger.open(ledger_path) as ledger:
-        ledger.checkpoint(tmp_path / "signing.key", since)
-    assert len(since.read_bytes().splitlines()) == 2
-    assert verify(ledger_path, since=since).ok
-
-
-# --- segments -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def segment(ledger_file: Path) -> Path:
-    """A sealed segment of five decisions at position 10."""
-    file = ledger_file.parent / "segments" / "bucket=007.txt"
-    hashes = write_segment(file, rows=5)
-    with Ledger.open(ledger_file) as ledger:
-        position = ledger.seal_segment(
-            run_id="night-1", bucket=7, file=file, decisions_sha256=hashes
-        )
-    assert position == ENTRIES
-    return file
-
-
-def test_a_sealed_segment_is_checked(ledger_file: Path, segment: Path) -> None:
-    report = verify(ledger_file, segment_reader=decision_hashes)
-    assert (report.ok, report.segments) == (True, 1)
-    *_, entry = read_entries(ledger_file)
-    assert entry.kind == "segment"
-    assert entry.body["file"] == "segments/bucket=007.txt"
-    assert entry.body["rows"] == 5
-
-
-def test_segments_are_found_under_another_base_folder(
-    ledger_file: Path, segment: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "moved").mkdir()
-    segment.parent.rename(tmp_path / "moved" / "segments")
-    assert verify(ledger_file, base_dir=tmp_path / "moved", segment_reader=decision_hashes).ok
-
-
-def test_a_segment_file_that_is_gone_is_named(ledger_file: Path, segment: Path) -> None:
-    segment.unlink()
-    bad = found(ledger_file)
-    assert (bad.position, bad.what) == (ENTRIES, "segment file missing")
-
-
-@given(at=st.integers(0, 5 * 65 - 1), mask=st.integers(1, 255))
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_a_flipped_byte_in_a_segment_file_is_found(
-    ledger_file: Path, segment: Path, at: int, mask: int
-) -> None:
-    good = segment.read_bytes()
-    changed = bytearray(good)
-    changed[at] ^= mask
-    segment.write_bytes(changed)
-    bad = found(ledger_file)
-    segment.write_bytes(good)
-    assert (bad.position, bad.what) == (ENTRIES, "segment file changed")
-
-
-def test_a_segment_sealed_with_hashes_its_file_does_not_hold_is_found(ledger_file: Path) -> None:
-    file = ledger_file.parent / "segments" / "bucket=008.txt"
-    hashes = write_segment(file, rows=5)
-    with Ledger.open(ledger_file) as ledger:
-        ledger.seal_segment(
-            run_id="night-1", bucket=8, file=file, decisions_sha256=[*hashes[1:], hashes[0]]
-        )
-    assert verify(ledger_file).ok  # without a reader only the file's own hash is checked
-    assert found(ledger_file).what == "segment rows differ"
-
-
-def test_a_segment_whose_reader_fails_is_a_finding(ledger_file: Path, segment: Path) -> None:
-    def broken(file: Path) -> list[bytes]:
-        raise OSError("no such codec")
-
-    bad = verify(ledger_file, segment_reader=broken).first_bad
-    assert bad is not None
-    assert bad.what == "segment rows differ"
-    assert bad.detail.endswith("cannot be read: no such codec")
-
-
-def test_a_segment_entry_leading_out_of_the_base_folder_is_never_followed(
-    ledger_file: Path, segment: Path
-) -> None:
-    attacker = Attacker(ledger_file)
-    entries = [row[3] for row in attacker.rows()]
-    entries[-1] = entries[-1].replace(b"segments/bucket", b"../../etc/bucket")
-    attacker.rewrite(entries)
-    assert found(attacker.path).what == "segment entry invalid"
-
-
-def test_sealing_the_same_bucket_again_returns_the_first_position(
-    ledger_file: Path, segment: Path
-) -> None:
-    hashes = decision_hashes(segment)
-    with Ledger.open(ledger_file) as ledger:
-        again = ledger.seal_segment(
-            run_id="night-1", bucket=7, file=segment, decisions_sha256=hashes
-        )
-        assert again == ENTRIES
-        with pytest.raises(InputError, match="'segment/night-1/7' was recorded with another"):
-            ledger.seal_segment(
-                run_id="night-1", bucket=7, file=segment, decisions_sha256=hashes[:-1]
-            )
-
-
-def test_a_segment_file_outside_the_base_folder_or_missing_is_not_sealed(
-    ledger_file: Path, tmp_path: Path
-) -> None:
-    with Ledger.open(ledger_file) as ledger:
-        for file, message in [
-            ("../elsewhere", "leads out of it"),
-            ("/elsewhere", "is not under"),
-            ("missing", "a segment is sealed once its file is written"),
-        ]:
-            with pytest.raises(InputError, match=message):
-                ledger.seal_segment(run_id="r", bucket=0, file=file, decisions_sha256=[])

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from serving.ledger import Ledger, Location
-from tests.postgresql import new_database, running_server
+from tests.postgresql import new_database
 from tests.service.lake import PLAIN, add_night, make_lake
 
 SHIFTED = dict.fromkeys(PLAIN[:5], (25, 4, 2, 1))
 """Features of five clients of a night that is not like the others, and yet passes or is held."""
 BROKEN = dict.fromkeys(PLAIN, (40, 0, 3, 5))
 """Features that no gate lets through."""
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server."""
-    with running_server(tmp_path_factory.mktemp("postgresql")) as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

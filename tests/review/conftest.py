@@ -15,7 +15,7 @@ from serving.ledger import Ledger, Location, Submission
 from serving.review import ReviewCase, ReviewDesk, Reviewer, ReviewStore, instant, open_with
 from serving.review.case import case_id_of
 from serving.review.rows import insert_cases
-from tests.postgresql import new_database, running_server
+from tests.postgresql import new_database
 
 NOW = dt.datetime(2024, 3, 18, 15, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
@@ -81,12 +81,6 @@ class Queue:
             ]
 
         self.desk.ledger.submit(Submission([], None, act))
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_server(tmp_path_factory.mktemp("postgresql")) as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -20,7 +20,7 @@ from serving.ledger import LedgerReader, Location
 from serving.service.app import create_app
 from serving.service.settings import Settings, ShiftedClock, utc_now
 from serving.service.tokens import mint
-from tests.postgresql import new_database, running_server
+from tests.postgresql import new_database
 from tests.service.lake import NOW, make_lake
 
 PATIENCE_S = 30
@@ -90,18 +90,11 @@ def running(lake: Path, ledger: Location, **changes: Any) -> Iterator[Running]:
         time.sleep(0.01)
     url = f"http://127.0.0.1:{port}"
     try:
-        with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
+        with httpx.Client(base_url=url, timeout=PATIENCE_S, verify=False) as client:
             yield Running(url, lake, ledger, app, client)
     finally:
         server.should_exit = True
         thread.join()
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server."""
-    with running_server(tmp_path_factory.mktemp("postgresql")) as url:
-        yield url
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

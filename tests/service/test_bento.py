@@ -35,7 +35,7 @@ def started(command, env, port, path):
     while time.monotonic() < limit:
         assert process.poll() is None
         with suppress(httpx.HTTPError):
-            if httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200:
+            if httpx.get(f"http://127.0.0.1:{port}{path}", verify=False).status_code == 200:
                 return process
         time.sleep(0.1)
     raise AssertionError(f"{command} did not start")

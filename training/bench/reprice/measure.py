@@ -28,7 +28,7 @@ from training.bench.reprice.sheet import scale_sheet
 
 Stages = Callable[[str, int, int], None]
 ROOT: Final = Path(__file__).parents[3]
-RIVAL: Final = ROOT / "bench" / "reprice_usual.py"
+RIVAL: Final = ROOT / "bench" / "reprice_usual"
 RIVALS: Final = {
     "usual": ("pandas", "shap"),
     "pred_contrib": ("pandas", "contrib"),

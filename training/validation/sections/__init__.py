@@ -12,9 +12,10 @@ from training.validation.sections.drift import stability
 from training.validation.sections.ecb import ecb_table
 from training.validation.sections.limits import data, inventory, limitations
 from training.validation.sections.people import fairness, overrides
-from training.validation.sections.performance import calibration, discrimination
 from training.validation.sections.prices import prices
+from training.validation.sections.probabilities import calibration
 from training.validation.sections.proofs import explanation, proofs
+from training.validation.sections.rank_order import discrimination
 from training.validation.sections.shape import soundness
 from training.validation.sections.weakness import resilience, robustness, weak_spots
 

@@ -1,10 +1,9 @@
-"""What each vectors file holds, and the statistic that must give it."""
+"""The files of statistics: rankings, tests of calibration, stability."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -18,67 +17,25 @@ from training.validation import curves as cur
 from training.validation import discrimination as dis
 from training.validation import scores as sco
 from training.validation import stability as sta
-
-EXACT: Final = 1e-12
-"""Closed forms and exact fractions in float64: some rounding, nothing else."""
-TAILS: Final = 1e-10
-"""Tail probabilities and fits: R and scipy agree to about 1e-12, printed to 15 digits."""
-PRINTED: Final = 5e-5
-"""Figures published with four decimals."""
-SMOOTHED: Final = 1e-9
-"""A local smoother: many sums in another order."""
-FITTED: Final = 1e-7
-"""R's lrm stops its iterations near 1e-8 of the likelihood; its own glm figures are held to TAILS."""
-SHAP: Final = 1e-6
-"""The shap library's interventional algorithm reads features as float32; its file states 1.7e-8."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One number of a file: expected, found, and how far apart they may be (absolute or relative)."""
-
-    name: str
-    expected: float | None
-    found: float | None
-    tolerance: float
-
-    @property
-    def ok(self) -> bool:
-        """Both undefined, or within the tolerance."""
-        if self.expected is None or self.found is None:
-            return self.expected is self.found
-        return math.isclose(
-            self.expected, self.found, rel_tol=self.tolerance, abs_tol=self.tolerance
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Every attribute, and whether it holds."""
-        return {
-            "name": self.name,
-            "expected": self.expected,
-            "found": self.found,
-            "tolerance": self.tolerance,
-            "ok": self.ok,
-        }
-
-
-Checks = Iterator[Check]
-Document = Mapping[str, Any]
-
-
-def _ints(values: Any) -> Any:
-    return np.array(values, dtype=np.int64)
-
-
-def _floats(values: Any) -> Any:
-    return np.array(values, dtype=np.float64)
+from training.validation.checkers.check import (
+    EXACT,
+    FITTED,
+    PRINTED,
+    SMOOTHED,
+    TAILS,
+    Check,
+    Checks,
+    Document,
+    floats,
+    ints,
+)
 
 
 def _delong(v: Document) -> Checks:
-    y = _ints(v["data"]["y"])
+    y = ints(v["data"]["y"])
     names = [n for n in v["data"] if n != "y"]
     for name in names:
-        x = _floats(v["data"][name])
+        x = floats(v["data"][name])
         own = dis.auc_delong(x, y)
         yield Check(f"{name} AUC", v[name]["auc"], own.value, EXACT)
         yield Check(f"{name} variance", v[name]["var"], own.variance, EXACT)
@@ -96,14 +53,14 @@ def _delong(v: Document) -> Checks:
     for key, test in v.items():
         if key.startswith("test_"):
             a, b = key.removeprefix("test_").split("_vs_")
-            first, second = _floats(v["data"][a]), _floats(v["data"][b])
+            first, second = floats(v["data"][a]), floats(v["data"][b])
             paired = dis.auc_paired(first, second, y)
             yield Check(f"{key} Z", test["statistic"], paired.statistic, TAILS)
             yield Check(f"{key} p", test["p"], paired.p_value, TAILS)
             yield Check(f"{key} cov", test["cov"], dis.auc_covariance(first, second, y), EXACT)
         if key.startswith("unpaired_"):
             a, b = key.removeprefix("unpaired_").split("_vs_")
-            welch = dis.auc_unpaired((_floats(v["data"][a]), y), (_floats(v["data"][b]), y))
+            welch = dis.auc_unpaired((floats(v["data"][a]), y), (floats(v["data"][b]), y))
             yield Check(f"{key} D", test["statistic"], welch.statistic, TAILS)
             yield Check(f"{key} df", test["parameter"], welch.df, TAILS)
             yield Check(f"{key} p", test["p"], welch.p_value, TAILS)
@@ -125,7 +82,7 @@ def _basel(v: Document) -> Checks:
 
 
 def _normal_test(v: Document) -> Checks:
-    pd, rate = _floats(v["pd"]), _floats(v["odr"])
+    pd, rate = floats(v["pd"]), floats(v["odr"])
     test, about_zero = back.normal_test(pd, rate), back.normal_test(pd, rate, unbiased=False)
     yield Check("z", v["z"], test.statistic, TAILS)
     yield Check("p", v["p"], test.p_value, TAILS)
@@ -143,7 +100,7 @@ def _traffic(v: Document) -> Checks:
 
 def _corp(v: Document, folder: Path) -> Checks:
     data = orjson.loads((folder / "calibration_rms_valprob.json").read_bytes())
-    p, y = _floats(data["p"]), _ints(data["y"])
+    p, y = floats(data["p"]), ints(data["y"])
     for key, kind in (("brier", "brier"), ("logloss", "log_loss")):
         found = sco.corp(p, y, kind)
         for name, expected in v[key][0].items():
@@ -152,7 +109,7 @@ def _corp(v: Document, folder: Path) -> Checks:
 
 
 def _murphy(v: Document) -> Checks:
-    n, d, pd = _ints(v["N"]), _ints(v["D"]), _floats(v["PD"])
+    n, d, pd = ints(v["N"]), ints(v["D"]), floats(v["PD"])
     parts = sco.murphy(n, d, pd)
     names = {
         "brier": "score", "reliability": "miscalibration", "resolution": "discrimination",
@@ -169,7 +126,7 @@ def _murphy(v: Document) -> Checks:
 
 
 def _valprob(v: Document) -> Checks:
-    p, y = _floats(v["p"]), _ints(v["y"])
+    p, y = floats(v["p"]), ints(v["y"])
     r, found = v["val.prob"], cal.cox(p, y)
     z, errors = cal.spiegelhalter(p, y), sco.smoothed_errors(p, y)
     emax, e90, eavg = errors or (None, None, None)
@@ -210,24 +167,24 @@ EXACT_AUC: Final = 0.7553325433
 
 
 def _cier(v: Document) -> Checks:
-    found = cur.cier(_ints(v["N"]), _ints(v["D"]))
+    found = cur.cier(ints(v["N"]), ints(v["D"]))
     yield Check("H0", v["H0_bits"], found.unconditional_bits, EXACT)
     yield Check("H1", v["H1_bits"], found.conditional_bits, EXACT)
     yield Check("CIER", v["CIER"], found.value, EXACT)
     gain = (found.unconditional_bits or 0.0) - (found.conditional_bits or 0.0)
     yield Check("mutual information", v["mutual_information_bits"], gain, EXACT)
-    separated, flat = cur.cier(_ints([5, 5]), _ints([0, 5])), cur.cier(_ints([4, 8]), _ints([1, 2]))
+    separated, flat = cur.cier(ints([5, 5]), ints([0, 5])), cur.cier(ints([4, 8]), ints([1, 2]))
     yield Check("perfect separation", v["edge"]["perfect_separation"], separated.value, EXACT)
     yield Check("no information", v["edge"]["no_information"], flat.value, EXACT)
 
 
 def _concentration(v: Document) -> Checks:
     for k, case in enumerate(v["cases"]):
-        current = _ints(case["cur"])
+        current = ints(case["cur"])
         found = sta.concentration(current)
         yield Check(f"case {k} CV", case["CV_curr"], found.variation, EXACT)
         yield Check(f"case {k} HI", case["HI_curr"], found.herfindahl, EXACT)
-        initial = _ints(case.get("init", case["cur"]))
+        initial = ints(case.get("init", case["cur"]))
         if "init" in case:
             then = sta.concentration(initial)
             yield Check(f"case {k} CV initial", case["CV_init"], then.variation, EXACT)
@@ -238,7 +195,7 @@ def _concentration(v: Document) -> Checks:
 
 
 def _hosmer_lemeshow(v: Document) -> Checks:
-    n, d, pd = _ints(v["N"]), _ints(v["D"]), _floats(v["PD"])
+    n, d, pd = ints(v["N"]), ints(v["D"]), floats(v["PD"])
     fixed, fitted = cal.hosmer_lemeshow(n, d, pd), cal.hosmer_lemeshow(n, d, pd, exogenous=False)
     top, bottom = v["stat_exact"]
     yield Check("statistic", top / bottom, fixed.statistic, EXACT)
@@ -261,7 +218,7 @@ def _jeffreys(v: Any) -> Checks:
 
 
 def _mwb(v: Document) -> Checks:
-    counts = _ints(v["count_matrix"])
+    counts = ints(v["count_matrix"])
     lower, upper = sta.matrix_weighted_bandwidth(counts)
     for name, found in (("lower", lower), ("upper", upper)):
         yield Check(f"{name} published", v["published"][name], found, PRINTED)
@@ -276,8 +233,8 @@ def _mwb(v: Document) -> Checks:
 
 def _pdtoolkit(v: Document) -> Checks:
     rows = v["pp_testing"]
-    n, d = _ints([r["no"] for r in rows]), _ints([r["nb"] for r in rows])
-    pd = _floats([r["pdc"] for r in rows])
+    n, d = ints([r["no"] for r in rows]), ints([r["nb"] for r in rows])
+    pd = floats([r["pdc"] for r in rows])
     pooled = cal.hosmer_lemeshow(n, d, pd).p_value
     for k, row in enumerate(rows):
         case = int(n[k]), int(d[k]), float(pd[k])
@@ -287,11 +244,11 @@ def _pdtoolkit(v: Document) -> Checks:
         yield Check(f"{grade} z-score", row["zscore"], cal.normal_score(*case).p_value, TAILS)
         yield Check(f"{grade} Hosmer-Lemeshow", row["hosmer.lemeshow"], pooled, TAILS)
     [normal] = v["normal_test"]
-    rates = _floats([0.018, 0.025, 0.031, 0.022, 0.027])
+    rates = floats([0.018, 0.025, 0.031, 0.022, 0.027])
     # the five years of bcbs_wp14_normal_test; R prints the sum of their differences, and the plain
     # Herfindahl of ecb_concentration's first book, (CV^2 + 1) / K
     test = back.normal_test(np.full(5, 0.02), rates)
-    spread = sta.concentration(_ints([120, 240, 310, 200, 90, 40])).variation or 0.0
+    spread = sta.concentration(ints([120, 240, 310, 200, 90, 40])).variation or 0.0
     yield Check("plain Herfindahl", v["hhi"], (spread**2 + 1) / 6, EXACT)
     yield Check("normal test estimate", normal["estimate"], float((rates - 0.02).sum()), EXACT)
     yield Check("normal test z", normal["test.stat"], test.statistic, TAILS)
@@ -300,91 +257,22 @@ def _pdtoolkit(v: Document) -> Checks:
 
 def _psi(v: Document) -> Checks:
     for k, case in enumerate(v["cases"]):
-        e, a = _floats(case["expected"]), _floats(case["actual"])
+        e, a = floats(case["expected"]), floats(case["actual"])
         yield Check(f"case {k}", case["psi"], sta.psi_of_shares(e, a), EXACT)
         yield Check(f"case {k} reversed", case["psi"], sta.psi_of_shares(a, e), EXACT)
 
 
-def _advanced(v: Document) -> Checks:
-    import lightgbm as lgb
-
-    from models.scorer.trees import tree_monotone_witnesses
-
-    booster = lgb.Booster(model_str=v["model_txt"])
-    known = v["witness"]
-    rows = _floats([known["x_low"], known["x_high"]])
-    raw = np.asarray(booster.predict(rows, raw_score=True))
-    for k in range(2):
-        yield Check(f"raw score {k}", known["raw"][k], float(raw[k]), EXACT)
-    found = tree_monotone_witnesses(booster.dump_model(), v["params"]["monotone_constraints"])
-    here = [w for w in found if (w.tree, w.feature) == (known["tree"], known["feature"])]
-    yield Check("witness found", 1.0, float(len(here)), EXACT)
-    drop = here[0].drop if here else None
-    yield Check("drop in the tree", known["tree_leaf_drop"], drop, EXACT)
-
-
-def _implementation(v: Document) -> Checks:
-    from data_contracts.units import LOG_ODDS_ONE
-    from models.scorer import AdditiveTables
-    from models.scorer.tables import explained_effect
-
-    counts, score = np.zeros((3, 3), dtype=np.int64), np.zeros((3, 3), dtype=np.int64)
-    for key, n in v["background_counts"].items():
-        counts[1 + int(key[0]), 1 + int(key[1])] = n
-    score[2, 2] = LOG_ODDS_ONE
-    splits = (np.array([0]), np.array([0]))
-    tables = AdditiveTables("h", 2, 0, (explained_effect((0, 1), splits, score, counts),))
-    _, phi = tables.score_and_attributions(_ints([v["x"]]))
-    for name, result in v["results"].items():
-        expected = result.get("interventional", result.get("phi"))
-        for f in range(2):
-            value = float(phi[0, f]) / LOG_ODDS_ONE
-            yield Check(f"{name} feature {f}", expected[f], value, 1e-11)
-
-
-def _bruteforce(v: Document) -> Checks:
-    import itertools
-
-    import lightgbm as lgb
-
-    booster = lgb.Booster(model_str=v["model_txt"])
-    background, x = _floats(v["background"]), _floats(v["x"])
-    features = background.shape[1]
-    raw = np.asarray(booster.predict(x, raw_score=True))
-    contributions = np.asarray(booster.predict(x, pred_contrib=True))
-
-    def worth(row: Any, taken: tuple[int, ...]) -> float:
-        rows = background.copy()
-        rows[:, list(taken)] = row[list(taken)]
-        return float(np.asarray(booster.predict(rows, raw_score=True)).mean())
-
-    for k, row in enumerate(x):
-        yield Check(f"row {k} raw score", v["raw_score"][k], float(raw[k]), EXACT)
-        yield Check(f"row {k} base", v["interventional_base"][k], worth(row, ()), SHAP)
-        for f in range(features):
-            others = [g for g in range(features) if g != f]
-            brute = sum(
-                (worth(row, (*taken, f)) - worth(row, taken))
-                / (features * math.comb(features - 1, size))
-                for size in range(features)
-                for taken in itertools.combinations(others, size)
-            )
-            yield Check(f"row {k} interventional {f}", v["interventional"][k][f], brute, SHAP)
-            path = float(contributions[k, f])
-            yield Check(f"row {k} path-dependent {f}", v["path_dependent"][k][f], path, EXACT)
-
-
 def _own(v: Document) -> Checks:
     """The project's own cases: a statistic by name, its arguments, what it must give."""
-    y = _ints(v["label"])
-    p = _floats([Fraction(t) for t in v["probability"]])
-    grade = _ints(v["grade"])
+    y = ints(v["label"])
+    p = floats([Fraction(t) for t in v["probability"]])
+    grade = ints(v["grade"])
     values: dict[str, float | None] = {
         "auc": dis.auc_delong(p, y).value,
         "delong_variance": dis.auc_delong(p, y).variance,
         "auc_on_grades": dis.auc_delong(grade, y).value,
         "somers_d_on_grades": dis.somers_d(grade, y).value,
-        "auc_pooled": dis.auc_pooled(grade, y, _ints(v["period"])).value,
+        "auc_pooled": dis.auc_pooled(grade, y, ints(v["period"])).value,
         "ks": cur.kolmogorov_smirnov(p, y).statistic,
         "accuracy_ratio": cur.accuracy_ratio(p, y),
         "brier": sco.brier(p, y),
@@ -406,7 +294,7 @@ def _part(parts: Any, name: str) -> float | None:
     return None if parts is None else float(getattr(parts, name))
 
 
-CHECKERS: Final[dict[str, Callable[..., Checks]]] = {
+STATISTICS: Final[dict[str, Callable[..., Checks]]] = {
     "basel_traffic_light_250d": _basel,
     "bcbs_wp14_normal_test": _normal_test,
     "bcbs_wp14_traffic_light_multiyear": _traffic,
@@ -419,12 +307,7 @@ CHECKERS: Final[dict[str, Callable[..., Checks]]] = {
     "exact_fractions": _own,
     "hosmer_lemeshow_grades": _hosmer_lemeshow,
     "jeffreys_R": _jeffreys,
-    "lightgbm_advanced_monotone_violation": _advanced,
     "mwb_migration": _mwb,
     "pdtoolkit_R_cross": _pdtoolkit,
     "psi": _psi,
-    "shap_implementation_dependence": _implementation,
-    "shap_lightgbm_bruteforce": _bruteforce,
 }
-"""Which checker reads a file, by the file's name."""
-WITH_FOLDER: Final = ("brier_corp_decomposition",)

@@ -1,20 +1,13 @@
-"""Embedded, Ray and object storage: one night, row for row; killed at any time, nothing lost."""
+"""Embedded and Ray: one night, row for row, however many workers make it."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
-import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -25,7 +18,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-import gearline
 from data_contracts.case import Override
 from data_contracts.errors import InputError
 from data_contracts.lake import lake_info
@@ -52,79 +44,7 @@ from serving.nightly.rows import NightRows
 from serving.nightly.store import Store
 from serving.replay import replay_sample
 from tests.serving.cases_one_by_one import nightly_cases
-from tests.serving.small_lake import make_lake
-
-KILLS = int(os.environ.get("GEARLINE_KILLS", "4"))
-"""Kills of the embedded engine; docs/nightly.md has the figures of 100."""
-RAY_KILLS = int(os.environ.get("GEARLINE_RAY_KILLS", "2"))
-KILLS_SEED = int(os.environ.get("GEARLINE_KILLS_SEED", "0"))
-"""Other times of the kills, so that a full count can be run in pieces."""
-ROOT = Path(gearline.__file__).parent
-PATIENCE_S = 240
-FILES_OF_A_NIGHT = 15
-"""Four buckets of the first pass, the snapshot's four files, two files of almost four segments."""
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A lake nothing was decided on, and its two nights: read it only."""
-    return make_lake(tmp_path_factory.mktemp("engines"))
-
-
-def copy_of(lake, folder):
-    return shutil.copytree(lake, folder / "lake")
-
-
-def command(lake, day, *more):
-    night = ["reprice", str(lake), "--as-of", day.isoformat(), "--json"]
-    return [sys.executable, "-m", "gearline", *night, *map(str, more)]
-
-
-def reprice(lake, day, *more, env=None):
-    done = subprocess.run(
-        command(lake, day, *more),
-        capture_output=True,
-        cwd=ROOT,
-        check=False,
-        env={**os.environ, **(env or {})},
-    )
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
-    return json.loads(done.stdout)
-
-
-def files_of(run):
-    """SHA-256 of every file of a run."""
-    return {
-        str(p.relative_to(run)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(run.rglob("*"))
-        if p.is_file()
-    }
-
-
-@pytest.fixture(scope="module")
-def unbroken(made, tmp_path_factory):
-    """A night on one process that nobody disturbed: its lake and what it printed."""
-    lake = copy_of(made[0], tmp_path_factory.mktemp("unbroken"))
-    return lake, reprice(lake, made[1][0], "--threads", 1)
-
-
-def same_as(unbroken, lake):
-    """The run's files and the ledger's entries are those of the unbroken night, once each."""
-    whole, document = unbroken
-    run = Path("runs") / document["run_id"]
-    assert files_of(lake / run) == files_of(whole / run)
-    ours, theirs = (
-        [(e.kind, e.body) for e in read_entries(x / "ledger.sqlite")] for x in (lake, whole)
-    )
-    assert ours == theirs
-    report = verify(lake / "ledger.sqlite", base_dir=lake)
-    assert report.ok, report.first_bad
-    sql = "SELECT count(*), count(DISTINCT client_id) FROM read_parquet(?)"
-    [found] = duckdb.connect().execute(sql, [f"{lake / run}/*/decisions.parquet"]).fetchall()
-    assert found == (document["decisions"],) * 2
-
-
-# --- one night, however it is made ----------------------------------------------------------------
+from tests.serving.engines.nights import ROOT, copy_of, reprice, same_as
 
 
 def test_a_bucket_at_once_is_decided_like_its_cases_one_by_one(made):
@@ -437,163 +357,3 @@ def test_a_worker_of_the_night_works_without_pandas():
     """Arrow would load it in every worker, which is most of what a worker's start takes."""
     with Embedded(2) as engine, pytest.raises(ModuleNotFoundError, match="without pandas"):
         list(engine.map(importlib.util.find_spec, ["pandas"]))
-
-
-# --- killed ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.long
-def test_a_night_killed_at_random_times_ends_as_if_it_had_not_been(made, unbroken, tmp_path):
-    """SIGKILL to the command and nobody else: its workers must go with it."""
-    chance = random.Random(5 + KILLS_SEED)
-    spoiled = 0
-    for k in range(KILLS):
-        lake = copy_of(made[0], tmp_path / str(k))
-        threads = ("--threads", 1 + k % 2)
-        process = subprocess.Popen(
-            command(lake, made[1][0], *threads),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=ROOT,
-        )
-        # at any of the files that a night writes, or a moment after it
-        wait_for_files(process, lake / "runs", chance.randint(0, FILES_OF_A_NIGHT - 1))
-        time.sleep(chance.uniform(0.0, 0.05))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        ledger = lake / "ledger.sqlite"
-        kinds = [e.kind for e in read_entries(ledger)] if ledger.is_file() else []
-        spoiled += "run_finished" not in kinds
-        resumed = reprice(lake, made[1][0], *threads)
-        assert resumed["decisions_sha256"] == unbroken[1]["decisions_sha256"]
-        same_as(unbroken, lake)
-        shutil.rmtree(lake)
-    assert spoiled > KILLS // 3, "most nights were over before the kill"
-
-
-def wait_for_files(process, runs, count):
-    limit = time.monotonic() + PATIENCE_S
-    while time.monotonic() < limit and process.poll() is None:
-        if sum(p.is_file() for p in runs.rglob("*")) >= count:
-            return
-        time.sleep(0.001)
-
-
-def ray_workers(of):
-    """Processes of Ray's workers that run tasks, below a process."""
-    parent, name = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text()
-                line = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            parent[int(entry.name)] = int(stat.rsplit(")", 1)[1].split()[1])
-            name[int(entry.name)] = line
-    below, grown = {of}, True
-    while grown:
-        more = {p for p, up in parent.items() if up in below} - below
-        below |= more
-        grown = bool(more)
-    # not its agents, which are named alike: with them the whole node goes
-    return [p for p in below if name[p].startswith((b"ray::first_task", b"ray::second_task"))]
-
-
-@pytest.mark.long
-def test_a_night_on_ray_outlives_the_death_of_a_worker(made, unbroken, tmp_path):
-    pytest.importorskip("ray")
-    chance = random.Random(9 + KILLS_SEED)
-    killed = 0
-    for k in range(RAY_KILLS):
-        lake = copy_of(made[0], tmp_path / str(k))
-        process = subprocess.Popen(
-            command(lake, made[1][0], "--engine", "ray", "--threads", 2),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=ROOT,
-        )
-        done = threading.Event()
-
-        pause = chance.uniform(0.0, 1.5)
-
-        def kill(of=process.pid, done=done, wait=pause):
-            nonlocal killed
-            limit = time.monotonic() + PATIENCE_S
-            while time.monotonic() < limit and not done.is_set():
-                if found := ray_workers(of):
-                    time.sleep(wait)
-                    for pid in ray_workers(of)[:1] or found[:1]:
-                        try:
-                            os.kill(pid, signal.SIGKILL)
-                            killed += 1
-                        except ProcessLookupError:
-                            continue
-                    return
-                time.sleep(0.01)
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        _, err = process.communicate(timeout=PATIENCE_S)
-        done.set()
-        killer.join()
-        assert process.returncode == 0, err.decode()[-2000:]
-        same_as(unbroken, lake)
-        shutil.rmtree(lake)
-    assert killed > 0
-
-
-# --- object storage -------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def s3():
-    """moto's server with an empty bucket, and the query that Arrow needs to reach it."""
-    boto3 = pytest.importorskip("boto3")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    client = boto3.client(
-        "s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", **keys
-    )
-    client.create_bucket(Bucket="book")
-    yield client, f"?endpoint_override={host}:{port}&scheme=http&region=us-east-1"
-    server.stop()
-
-
-def test_a_lake_in_object_storage_gives_the_same_segments(made, unbroken, s3, tmp_path):
-    client, query = s3
-    for path in sorted(made[0].rglob("*")):
-        if path.is_file():
-            client.upload_file(str(path), "book", f"lake/{path.relative_to(made[0])}")
-    where = f"s3://test:test@book/lake{query}"
-    env = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    ledger = tmp_path / "ledger.sqlite"
-    night = reprice(where, made[1][0], "--ledger", ledger, "--threads", 2, env=env)
-    whole, document = unbroken
-    assert night["decisions_sha256"] == document["decisions_sha256"]
-    prefix = f"lake/runs/{document['run_id']}/"
-    stored = {}
-    for item in client.list_objects_v2(Bucket="book", Prefix=prefix)["Contents"]:
-        if item["Key"].endswith("/"):
-            continue  # what Arrow leaves so that an emptied folder is still one
-        body = client.get_object(Bucket="book", Key=item["Key"])["Body"].read()
-        stored[item["Key"].removeprefix(prefix)] = hashlib.sha256(body).hexdigest()
-    assert stored == files_of(whole / "runs" / document["run_id"])
-    ours, theirs = (
-        [(e.kind, e.body) for e in read_entries(x)] for x in (ledger, whole / "ledger.sqlite")
-    )
-    assert ours == theirs
-    again = reprice(where, made[1][0], "--ledger", ledger, env=env)
-    assert again["repeated"] is True
-
-
-def test_object_storage_without_a_named_ledger_is_refused(s3):
-    done = subprocess.run(
-        [sys.executable, "-m", "gearline", "reprice", f"s3://test:test@book/lake{s3[1]}",
-         "--as-of", "2023-06-28"],
-        capture_output=True, text=True, cwd=ROOT, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "name one with --ledger" in done.stderr or "is not a lake" in done.stderr
