@@ -20,7 +20,7 @@ from models.decide.gates import APPROVE, DECLINE, REFER, GateColumns, gates
 from models.margin.book import BookColumns
 from models.margin.cap import CapColumns, cap_waterfall
 from models.margin.exact import over, part
-from models.margin.limits import NO_LIMIT, BookLimits, book_limits, tail_loss
+from models.margin.limits import LINES, NO_LIMIT, BookLimits, book_limits, tail_loss
 from models.margin.paths import PathRisk, path_risk
 from models.policy import Policy, refuse_without_law
 from models.price.rate import (
@@ -149,7 +149,8 @@ def _group_terms(
     """Each client's part of what its related group supports together, ``NO_LIMIT`` without a group.
 
     The pooled book is limited like one client's, under the worst tier of the group, and then shared
-    by equity, rounded down: so no split of a client into members can raise the total.
+    by equity, rounded down: so no split of a client into members can raise the total. A group is a
+    retail client, whatever one of its members is: the others may be.
     """
     out = np.full(len(c), NO_LIMIT, dtype=np.int64)
     if c.groups is None:
@@ -282,10 +283,12 @@ def decide_prepared(
         paths=None if losses is None else losses.own_paths,
         buying=c.symbol,
         day_trader=c.day_trader,
+        professional=c.professional,
     )
     gate = gates(c, policy)
     defaulted = gate.closed["gate_defaulted"]
-    below_call = (books.maintenance != NULL) & (books.maintenance < policy["call_line_ratio"])
+    call_line = books.lines[:, LINES.index("call")]
+    below_call = (books.maintenance != NULL) & (books.maintenance < call_line)
     breached = defaulted | below_call | gate.closed["gate_call_open"]
     own_tier = tier_of_pd(pd, bundle.tier_edges)
     # a client in default is priced as one, whatever the score says of the year to come
@@ -323,7 +326,7 @@ def decide_prepared(
         breached=breached,
     )
 
-    lgd = loss_given_default(books.portfolio_gap, policy)
+    lgd = loss_given_default(books.portfolio_gap, policy, call_line)
     ead = exposure_at_default(c.book.debt, cap.cap, policy)
     rate = rates(
         pd=pd,

@@ -14,11 +14,11 @@ import numpy as np
 
 from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import MAX_AMT, NULL, RATIO_ONE, BoolArray, IntArray
-from models.law import china, eligible, united_states
+from models.law import cfd, china, eligible, united_states
 from models.margin.book import BookColumns
 from models.margin.exact import over, part_up, up
 from models.margin.paths import PathRisk, path_risk
-from models.policy import Policy
+from models.policy import CONTRACTS, Policy
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class BookLimits:
     house : the house margin ratio's part of ``structural``, ``NO_LIMIT`` without such a rule
     paths : what the book survives on the night's scenario set; ``portfolio_margin`` is never less
     by_paths : bool, whether that alone is why ``portfolio_margin`` is as high as it is
+    lines : shape (N, 4), maintenance ratio of each line, observe to force; the same for every book
+        but where the rules ask for margin by class of underlying
+    required : minor units, initial margin of the open contracts where the rules know one, else 0
     """
 
     assets: IntArray
@@ -53,6 +56,8 @@ class BookLimits:
     house: IntArray
     paths: PathRisk
     by_paths: BoolArray
+    lines: IntArray
+    required: IntArray
 
 
 def _weighted(
@@ -131,6 +136,7 @@ def book_limits(
     paths: PathRisk | None = None,
     buying: IntArray | None = None,
     day_trader: BoolArray | None = None,
+    professional: BoolArray | None = None,
 ) -> BookLimits:
     """What each book is worth and what debt each rule lets it carry.
 
@@ -143,6 +149,8 @@ def book_limits(
     buying : int64, shape (N,), position in the snapshot of the name that new borrowing will buy,
         -1 for a name the snapshot does not know, ``NULL`` where that is open
     day_trader : bool, shape (N,), pattern day traders; none where left out
+    professional : bool, shape (N,), clients whom rules for retail clients exempt; none where left
+        out
     """
     invested = books.per_book(books.holding_value, books.holding_book)
     assets = invested + books.cash
@@ -172,28 +180,43 @@ def book_limits(
     by_paths = paths.margin > joint
     margin = np.where(by_paths, paths.margin, joint)
 
+    exempt = np.zeros(books.n, dtype=bool) if professional is None else professional
+    required = np.zeros(books.n, dtype=np.int64)
+    if policy.kind == CONTRACTS:
+        required = cfd.required_margin(books, market, policy)
+        new = cfd.opening_margin(market, policy, buying, exempt)
+        lines = cfd.account_lines(assets, required, new, policy)
+        named = np.zeros(books.n, dtype=bool) if buying is None else buying != NULL
+        call_line = cfd.opening_call_line(invested, required, new, named, policy)
+    else:
+        lines = np.tile([policy[f"{n}_line_ratio"] for n in LINES], (books.n, 1))
+        call_line = lines[:, LINES.index("call")]
+
     # opening line: one gap must not take the account below the call line
-    call = policy["call_line_ratio"] * RATIO_ONE
-    opening = up(np.full(books.n, call), np.maximum(RATIO_ONE - gap, 1))
+    opening = up(call_line * RATIO_ONE, np.maximum(RATIO_ONE - gap, 1))
     free = np.maximum(equity, 0)
     line = over(free, np.maximum(opening - RATIO_ONE, 1))
 
-    band = np.where(
-        weight > policy["concentration_limit_2_ratio"],
-        policy["concentration_line_2_ratio"],
-        policy["concentration_line_1_ratio"],
-    )
-    narrow = np.minimum(over(free, band - RATIO_ONE), MAX_AMT)
-    concentration = np.where(weight > policy["concentration_limit_1_ratio"], narrow, NO_LIMIT)
+    concentration = np.full(books.n, NO_LIMIT, dtype=np.int64)
+    if "concentration_limit_1_ratio" in policy:
+        band = np.where(
+            weight > policy["concentration_limit_2_ratio"],
+            policy["concentration_line_2_ratio"],
+            policy["concentration_line_1_ratio"],
+        )
+        narrow = np.minimum(over(free, band - RATIO_ONE), MAX_AMT)
+        concentration = np.where(weight > policy["concentration_limit_1_ratio"], narrow, NO_LIMIT)
 
     structural, house = supported(equity, margin), np.full(books.n, NO_LIMIT, dtype=np.int64)
     if policy.kind == "cn":
         statutory, house = china.limits(books, market, policy, buying)
+    elif policy.kind == CONTRACTS:
+        statutory = cfd.limit(books, equity, required, new, exempt)
     else:
         statutory = united_states.limit(books, market, policy, equity, day_trader)
     if buying is not None:
         # nothing new for a name that may not be bought on margin; what is owed stays owed
-        shut = eligible.shut(buying, market, policy)
+        shut = eligible.shut(buying, market, policy, exempt)
         statutory = np.where(shut, np.minimum(statutory, books.debt), statutory)
     return BookLimits(
         assets,
@@ -210,7 +233,12 @@ def book_limits(
         house,
         paths,
         by_paths,
+        lines,
+        required,
     )
+
+
+LINES: Final = ("observe", "warn", "call", "force")
 
 
 LARGEST_MAINTENANCE: Final = 1_000_000 * RATIO_ONE

@@ -103,7 +103,7 @@ def walked(paths: ScenarioPaths) -> npt.NDArray[np.int16]:
 def path_risk(books: BookColumns, market: MarketSnapshot, policy: Policy) -> PathRisk:
     """What debt each book survives on the market's scenario set, under the policy's lines."""
     paths = market.paths
-    if paths is None:
+    if paths is None or "structural_chance_ratio" not in policy:
         return PathRisk.undefined(books.n)
     known = np.flatnonzero((books.holding_symbol >= 0) & (books.holding_value > 0))
     if len(known) == 0:
