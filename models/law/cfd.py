@@ -53,7 +53,7 @@ def closed_to_retail(market: MarketSnapshot, policy: Policy) -> BoolArray:
     """Symbols in which no new contract may be sold to a retail client."""
     if BAN not in policy:
         return np.zeros(len(market.symbols), dtype=bool)
-    return class_of(market) == CLASSES.index("crypto")
+    return np.asarray(class_of(market) == CLASSES.index("crypto"), dtype=bool)
 
 
 def strictest_class(policy: Policy, professional: BoolArray) -> IntArray:
@@ -63,7 +63,10 @@ def strictest_class(policy: Policy, professional: BoolArray) -> IntArray:
     """
     margin = [policy[margin_rule(c)] for c in CLASSES]
     anyone = margin.index(max(margin))
-    sold = [m if c != "crypto" or BAN not in policy else -1 for c, m in zip(CLASSES, margin, strict=True)]
+    sold = [
+        m if c != "crypto" or BAN not in policy else -1
+        for c, m in zip(CLASSES, margin, strict=True)
+    ]
     return np.where(professional, anyone, sold.index(max(sold)))
 
 
@@ -100,7 +103,9 @@ def required_margin(books: BookColumns, market: MarketSnapshot, policy: Policy) 
     of_symbol = np.append(class_of(market), -1)
     held = margin[of_symbol[np.maximum(books.holding_symbol, -1)]]
     own = margin[of_symbol[np.maximum(books.loan_symbol, -1)]]
-    posted = np.where((books.loan_ratio >= own) & (books.loan_ratio < RATIO_ONE), books.loan_ratio, own)
+    posted = np.where(
+        (books.loan_ratio >= own) & (books.loan_ratio < RATIO_ONE), books.loan_ratio, own
+    )
     opened = np.minimum(-over(-books.loan_outstanding, RATIO_ONE - posted), _MOST_OPENED)
     more = np.maximum(opened - books.loan_value, 0)
     now = books.per_book(part_up(books.holding_value, held), books.holding_book)
@@ -123,8 +128,8 @@ def limit(
 ) -> IntArray:
     """Most debt: margin of the open contracts and of a new one is covered by equity.
 
-    What is opened, at margin ``new``, takes all the cash there is and the new debt. A professional client has no
-    limit by law: the largest amount that a decision holds.
+    What is opened, at margin ``new``, takes all the cash there is and the new debt. A professional
+    client has no limit by law: the largest amount that a decision holds.
     """
     exposure = over(np.maximum(equity - required, 0), new)
     most = np.maximum(books.debt - books.cash + exposure, 0)
@@ -133,7 +138,9 @@ def limit(
 
 def _line(need: IntArray) -> IntArray:
     """Assets over debt at which equity is ``need`` of assets, 1e-6, rounded up."""
-    return up(np.full(len(need), RATIO_ONE * RATIO_ONE), RATIO_ONE - np.minimum(need, RATIO_ONE - 1))
+    return up(
+        np.full(len(need), RATIO_ONE * RATIO_ONE), RATIO_ONE - np.minimum(need, RATIO_ONE - 1)
+    )
 
 
 def line_at(level: int, assets: IntArray, required: IntArray, new: IntArray) -> IntArray:
@@ -147,9 +154,7 @@ def line_at(level: int, assets: IntArray, required: IntArray, new: IntArray) -> 
     return _line(np.where(required > 0, share, part_up(new, level)))
 
 
-def account_lines(
-    assets: IntArray, required: IntArray, new: IntArray, policy: Policy
-) -> IntArray:
+def account_lines(assets: IntArray, required: IntArray, new: IntArray, policy: Policy) -> IntArray:
     """Each account's lines, 1e-6, shape (N, 4), from observe to the close-out."""
     return np.stack([line_at(policy[n], assets, required, new) for n in LEVELS], axis=1)
 

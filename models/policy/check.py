@@ -174,9 +174,7 @@ def _of_moment(policy: Policy) -> Iterator[Finding]:
     stands = "level" if policy.kind == CONTRACTS else "line"
     target = f"target_{stands}_ratio"
     if policy[target] < policy[f"call_{stands}_ratio"]:
-        yield Finding(
-            UNREACHABLE, target, f"{on} a forced sale would end below the call {stands}"
-        )
+        yield Finding(UNREACHABLE, target, f"{on} a forced sale would end below the call {stands}")
     least = policy["funding_bps"] + policy["operating_bps"]
     if policy["rate_ceiling_bps"] < least:
         yield Finding(

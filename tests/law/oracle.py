@@ -177,9 +177,7 @@ def sold_to_retail(board: str, kind: str, today: dt.date) -> bool:
     return not (kind == "uk-cfd" and board == "crypto" and today >= UK_CRYPTO_BAN)
 
 
-def margin_of_contracts(
-    book: Book, names: dict[str, Name], kind: str, today: dt.date
-) -> Fraction:
+def margin_of_contracts(book: Book, names: dict[str, Name], kind: str, today: dt.date) -> Fraction:
     """Initial margin of the open contracts, minor units: of the exposure at opening, or of today's
     where that is more."""
     held = {p.symbol: p.quantity_shares for p in book.positions}
@@ -307,7 +305,14 @@ def breach(
         return "the cap is negative or above its own statutory term"
     for stated in (cap, statutory):
         if not law_allows(
-            book, stated, names, kind, today, status.day_trader, opens=opens, professional=not retail
+            book,
+            stated,
+            names,
+            kind,
+            today,
+            status.day_trader,
+            opens=opens,
+            professional=not retail,
         ):
             return "available margin" if kind == "cn" else "initial margin or least equity"
     symbol = case.request.symbol

@@ -1,4 +1,4 @@
-"""Contracts for difference: what an account ties up, when it is closed, who is exempt, who is not."""
+"""Contracts for difference: what an account ties up, when it is closed, and who is exempt."""
 
 from __future__ import annotations
 
@@ -33,7 +33,15 @@ from models.policy.document import shipped_documents
 from models.price.rate import loss_given_default
 from serving.commands.nights import pack_of_lake
 from tests.law import oracle
-from tests.models.builders import BUNDLE, CLEAR, EFFECTIVE, MARKETS, make_case, make_frame, make_loan
+from tests.models.builders import (
+    BUNDLE,
+    CLEAR,
+    EFFECTIVE,
+    MARKETS,
+    make_case,
+    make_frame,
+    make_loan,
+)
 from training.commands import pack_of
 from training.demo import check_demo
 
@@ -75,7 +83,9 @@ def _stands(book: Book, market: Any = CALM) -> Account:
 def _decided(case: Case, policy: Any = EU) -> Decision:
     market = replace(CALM, currency=policy.currency)
     case = replace(case, currency=policy.currency)
-    return decide(case, make_frame(BUNDLE, [case.client_id], (12, 30, 1, 0)), BUNDLE, policy, market)
+    return decide(
+        case, make_frame(BUNDLE, [case.client_id], (12, 30, 1, 0)), BUNDLE, policy, market
+    )
 
 
 # --- the close-out ----------------------------------------------------------------------------
@@ -220,7 +230,9 @@ def test_nothing_is_recovered_beyond_the_funds_of_the_account():
     kept = (ONE - 300_000) * (ONE - EU["liquidation_cost_ratio"]) // ONE
     assert lost == ONE - 1_176_471 * kept // ONE
     loose = EU.in_force | {
-        "unsecured_recovery_ratio": replace(EU.in_force["unsecured_recovery_ratio"], values=(100_000,))
+        "unsecured_recovery_ratio": replace(
+            EU.in_force["unsecured_recovery_ratio"], values=(100_000,)
+        )
     }
     assert int(loss_given_default(gap, replace(EU, in_force=loose), line)[0]) < lost
 
@@ -307,7 +319,9 @@ def test_a_level_below_the_lawful_close_out_is_refused():
     )
 
 
-def test_what_works_on_books_of_shares_says_in_a_line_that_contracts_are_decided_one_by_one(tmp_path):
+def test_what_works_on_books_of_shares_says_in_a_line_that_contracts_are_decided_one_by_one(
+    tmp_path,
+):
     asked = (
         lambda: check_demo(tmp_path / "out", "eu-cfd", None, 1_000),
         lambda: pack_of("EUR", None),

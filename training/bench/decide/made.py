@@ -164,7 +164,9 @@ def made_market(
         collateral_eligible=rng.random(names) < 0.9,
         special_treatment=special,
         suspended=np.zeros(names, dtype=bool),
-        scenarios=rng.integers(-30_000 // calm, 30_000 // calm, (scenarios, names)).astype(np.int32),
+        scenarios=rng.integers(-30_000 // calm, 30_000 // calm, (scenarios, names)).astype(
+            np.int32
+        ),
         funding_bps=300,
         net_capital_amt=int(rng.integers(0, 10**9)) if tight else LARGE,
         headroom_amt=int(rng.integers(0, 10**8)) if tight and rng.random() < 0.5 else 10**13,
