@@ -7,10 +7,12 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gearline
 from data_contracts.case import (
     Book,
     Case,
@@ -113,8 +115,8 @@ def test_an_account_is_closed_when_a_cent_is_missing_to_half_of_its_margin(owed,
 def _now(owed: int) -> Book:
     """A thousand shares at 100, opened below that; what is owed has grown by interest."""
     loan = make_loan(
-        7_000_000, symbol=SHARE, quantity_shares=1_000, ratio_at_opening=0,
-        accrued_amt=owed - 7_000_000,
+        6_000_000, symbol=SHARE, quantity_shares=1_000, ratio_at_opening=0,
+        accrued_amt=owed - 6_000_000,
     )  # fmt: skip
     return Book(0, (Holding(SHARE, 1_000),), (loan,))
 
@@ -339,3 +341,30 @@ def test_no_forced_sale_on_a_market_is_planned_for_contracts():
     with pytest.raises(InputError) as caught:
         plan([Distressed("a", _book(SHARE, 1_000, 9_500_000))], CALM, EU)
     assert "closed with their provider at once" in str(caught.value)
+
+
+def test_a_case_file_of_a_contract_for_difference_is_decided_and_simulated(tmp_path, capsys):
+    BUNDLE.write(tmp_path / "bundle")
+    CALM.write(tmp_path / "market")
+    case = _case(_book(SHARE, 1_000, 8_000_000, cash=100_000), FX)
+    document = {
+        "policy": "eu-cfd",
+        "effective_on": EFFECTIVE.isoformat(),
+        "bundle": "bundle",
+        "market": "market",
+        "case": case_to_json(case),
+        "features": dict(zip(BUNDLE.names, (12, 30, 1, 0), strict=True)),
+    }
+    path = tmp_path / "case.json"
+    path.write_bytes(orjson.dumps(document))
+    assert gearline.main(["decide", str(path), "--json"]) == 0
+    decided = orjson.loads(capsys.readouterr().out)
+    assert decided["cap_waterfall"][0]["limit_amt"] == "108999.00"
+    assert gearline.main(["simulate", str(path), "--price=all:-0.12", "--json"]) == 0
+    told = orjson.loads(capsys.readouterr().out)
+    now, after = told["now"]["account"], told["after"]["account"]
+    assert (now["required_margin_amt"], now["level"]) == ("20000.00", "observe")
+    # 12,000 of 21,000 are lost; below half of a margin that stays 20,000
+    assert (after["margin_level_ratio"], after["level"]) == (450_000, "force")
+    assert gearline.main(["simulate", str(path)]) == 0
+    assert "equity 105.0 % of the margin of its contracts" in capsys.readouterr().out
