@@ -70,7 +70,8 @@ class Status:
 
     ``experience_months`` of securities trading and ``mean_assets_amt``, the mean securities assets
     of the last 20 sessions, are read for applications; null is unknown. ``day_trader`` is a
-    pattern day trader by FINRA's definition.
+    pattern day trader by FINRA's definition, ``professional`` a professional client by MiFID II,
+    whom the limits of contracts for difference with retail clients exempt.
     """
 
     kyc_expires_on: dt.date | None
@@ -83,6 +84,7 @@ class Status:
     experience_months: int | None = None
     mean_assets_amt: int | None = None
     day_trader: bool = False
+    professional: bool = False
 
     def __post_init__(self) -> None:
         if self.experience_months is not None:
@@ -248,6 +250,8 @@ def case_to_json(case: Case) -> dict[str, Any]:
             "experience_months": case.status.experience_months,
             "mean_assets_amt": _opt_amt(case.status.mean_assets_amt),
             "day_trader": case.status.day_trader,
+            # written where it is true: every other case keeps the bytes that it always had
+            **({"professional": True} if case.status.professional else {}),
         },
         "book": _book_json(case.book),
         "group": None
@@ -374,6 +378,7 @@ def case_from_json(document: Any) -> Case:
             if "mean_assets_amt" in status.document
             else None,
             day_trader="day_trader" in status.document and status.typed("day_trader", bool),
+            professional="professional" in status.document and status.typed("professional", bool),
         ),
         book=_read_book(r.raw("book"), "case.book"),
         group=group,

@@ -20,7 +20,7 @@ from features.asof import BookHistory
 from features.build import build_frame
 from features.panel import load_panel
 from features.sets import APPLICATION, BEHAVIOURAL, FLOWS, feature_set
-from models.policy import PACK_NAMES, Pack, load_pack
+from models.policy import PACK_NAMES, Pack, load_pack, refuse_contracts
 from training.lab.fit import fit_strengths, write_strengths
 from training.lab.run import GENERATED, market_folder, run_book
 from training.labels import load_outcomes
@@ -36,6 +36,7 @@ def pack_of(currency: str, name: str | None) -> Pack:
     for known in PACK_NAMES if name is None else (name,):
         pack = load_pack(known)
         if pack.currency == currency:
+            refuse_contracts(pack, f"a simulated book in {currency}")
             return pack
     if name is not None:
         raise InputError(

@@ -20,7 +20,7 @@ from features.asof import BookHistory
 from features.panel import PricePanel, load_panel
 from features.sets import BEHAVIOURAL
 from models.bundle import APPLICATION_FOLDER, BUNDLE_FOLDER
-from models.policy import Pack, load_pack
+from models.policy import Pack, load_pack, refuse_contracts
 from training.lab import MAX_CLIENTS, buckets_for, simulate, write_lake
 from training.labels import Outcomes, load_outcomes
 from training.lender import margin_rules
@@ -108,6 +108,7 @@ def check_demo(out: Path, policy: str, market: Path | None, clients: int) -> Non
             f" at most {MAX_CLIENTS}"
         )
     pack = load_pack(policy)
+    refuse_contracts(pack, "the demo")
     if market is None and policy != "us":
         raise InputError(
             f"the bundled sample market is in USD; for --policy {policy} give --market DIR, made by"

@@ -17,7 +17,12 @@ def add_training_verbs(verbs: Any, verb: Add, group: Add) -> None:
     example = "gearline demo --clients 5000 --seed 7 --json"
     add = verb(verbs, "demo", "gearline:run_demo", text, example, seed=True).add_argument
     add("--clients", type=int, default=2500, help="simulated clients (default 2500)")
-    add("--policy", choices=("us", "cn"), default="us", help="policy pack (default us)")
+    add(
+        "--policy",
+        choices=("us", "cn", "eu-cfd", "uk-cfd"),
+        default="us",
+        help="policy pack (default us)",
+    )
     add("--market", type=Path, help="a market folder from `gearline market import`")
     text = "folder to write (default out/demo)"
     add("--out", type=Path, default=Path("out/demo"), help=text)

@@ -145,7 +145,7 @@ def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
         "market": market.sha256,
         "reference": bundle.reference_sha256,
     }
-    lines = {name: policy[f"{name}_line_ratio"] for name in LINE_NAMES}
+    lines = d.books.lines.tolist()
     as_of, effective_on = market.session.isoformat(), policy.effective_on.isoformat()
     said = facts(d)
     base = bundle.head.base_attribution
@@ -221,7 +221,7 @@ def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
             ],
             "month_change_bps": int(d.rate.month_change_bps[i]),
             "quarter_changes": int(d.rate.quarter_changes[i]),
-            "lines": lines,
+            "lines": dict(zip(LINE_NAMES, lines[i], strict=True)),
             "maintenance_ratio": None if maintenance == NULL else maintenance,
             "distances": {
                 name: None if maintenance == NULL else int(said.distance[i, k])

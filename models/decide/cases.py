@@ -82,6 +82,7 @@ class CaseColumns:
     sanctioned: BoolArray
     refused: BoolArray
     day_trader: BoolArray
+    professional: BoolArray
     margin_state: IntArray
     worst_tier: IntArray
     has_previous: BoolArray
@@ -239,6 +240,7 @@ def case_columns(cases: Sequence[Case], market: MarketSnapshot) -> CaseColumns:
         sanctioned=_flags([s.sanctioned for s in status]),
         refused=_flags([s.automated_decision_refused for s in status]),
         day_trader=_flags([s.day_trader for s in status]),
+        professional=_flags([s.professional for s in status]),
         margin_state=_ints([MARGIN_STATES.index(s.margin_state) for s in status]),
         worst_tier=_ints([(c.group.worst_tier or 1) if c.group else 1 for c in cases]),
         has_previous=_flags([c.previous is not None for c in cases]),

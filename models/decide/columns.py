@@ -20,7 +20,15 @@ from models.decide.gates import APPROVE, DECLINE, REFER, GateColumns, gates
 from models.margin.book import BookColumns
 from models.margin.cap import CapColumns, cap_waterfall
 from models.margin.exact import over, part
-from models.margin.limits import NO_LIMIT, BookLimits, book_limits, maintenance_of, tail_loss
+from models.margin.limits import (
+    LINES,
+    NO_LIMIT,
+    BookLimits,
+    account_lines,
+    book_limits,
+    maintenance_of,
+    tail_loss,
+)
 from models.margin.paths import PathRisk, path_risk
 from models.policy import Policy, refuse_without_law
 from models.price.capital import CapitalColumns, capital_columns
@@ -152,7 +160,8 @@ def _group_terms(
 
     The pooled book is limited like one client's, under the worst tier of the group, whose share and
     whose chance of a forced sale count, and then shared by equity, rounded down: so no split of a
-    client into members can raise the total.
+    client into members can raise the total. A group is a retail client, whatever one of its members
+    is: the others may be.
     """
     out = np.full(len(c), NO_LIMIT, dtype=np.int64)
     if c.groups is None:
@@ -274,8 +283,10 @@ def decide_prepared(
     pd, pd_low, pd_high = bundle.calibration.of_score(score)
     gate = gates(c, policy)
     defaulted = gate.closed["gate_defaulted"]
+    account = account_lines(c.book, market, policy, buying=c.symbol, professional=c.professional)
+    call_line = account.lines[:, LINES.index("call")]
     maintenance = maintenance_of(c.book)
-    below_call = (maintenance != NULL) & (maintenance < policy["call_line_ratio"])
+    below_call = (maintenance != NULL) & (maintenance < call_line)
     breached = defaulted | below_call | gate.closed["gate_call_open"]
     own_tier = tier_of_pd(pd, bundle.tier_edges)
     # a client in default is priced as one, whatever the score says of the year to come
@@ -301,8 +312,10 @@ def decide_prepared(
         loss=None if losses is None else losses.own,
         paths=None if losses is None else losses.own_paths,
         tier=tiers.tier,
+        account=account,
         buying=c.symbol,
         day_trader=c.day_trader,
+        professional=c.professional,
     )
     firm = np.where(gate.outcome == DECLINE, 0, firm_limit(c.book.debt, market, policy))
     cap = cap_waterfall(
@@ -323,7 +336,7 @@ def decide_prepared(
         breached=breached,
     )
 
-    lgd = loss_given_default(books.portfolio_gap, policy)
+    lgd = loss_given_default(books.portfolio_gap, policy, call_line)
     ead = exposure_at_default(c.book.debt, cap.cap, policy)
     capital = capital_columns(c.book, books, pd, lgd, market, policy)
     rate = rates(

@@ -16,13 +16,14 @@ from data_contracts.units import RATIO_ONE, BoolArray, IntArray
 from models.decide.columns import DecisionColumns
 from models.decide.gates import DECLINE
 from models.decide.kernel import largest_factors
-from models.law import china, eligible, united_states
+from models.law import cfd, china, eligible, united_states
 from models.margin.cap import CAP_TERMS
-from models.policy import Policy
+from models.margin.limits import LINES, BookLimits
+from models.policy import CONTRACTS, Policy
 from models.tiers import DEFAULT_TIER
 
 PRINCIPAL_REASONS: Final = 4
-LINE_NAMES: Final = ("observe", "warn", "call", "force")
+LINE_NAMES: Final = LINES
 BOUND_CODES: Final = (
     "bound_statutory", "bound_line", "bound_concentration", "bound_group", "bound_firm",
     "bound_structural", "bound_behavioural", "bound_step", "bound_override", "bound_house_ratio",
@@ -80,16 +81,20 @@ def _families(families: tuple[str, ...]) -> tuple[tuple[str, ...], IntArray]:
     return names, np.array([names.index(f) for f in families], dtype=np.int64)
 
 
-def _distances(maintenance: IntArray, policy: Policy) -> IntArray:
-    most = np.maximum(maintenance, 1)
-    return np.stack(
-        [RATIO_ONE - -(-policy[f"{n}_line_ratio"] * RATIO_ONE // most) for n in LINE_NAMES], axis=1
-    )
+def _distances(books: BookLimits, policy: Policy) -> IntArray:
+    if policy.kind == CONTRACTS:
+        return cfd.falls(books.assets, books.equity, books.required, policy)
+    most = np.maximum(books.maintenance, 1)[:, None]
+    return np.asarray(RATIO_ONE - -(-books.lines * RATIO_ONE // most), dtype=np.int64)
 
 
 def _references(d: DecisionColumns, house_ratio: IntArray) -> tuple[tuple[str, ...], IntArray]:
     """Where the rule behind a statutory or house bound is written, and which row has which."""
     policy = d.policy
+    if policy.kind == CONTRACTS:
+        c = d.columns
+        which = cfd.opened_class(d.market, policy, c.symbol, c.professional)
+        return tuple(policy.reference(cfd.margin_rule(n)) for n in cfd.CLASSES), which
     names = [_STATUTORY[policy.kind]]
     which = np.zeros(len(d), dtype=np.int64)
     if policy.kind == "reg_t":
@@ -133,7 +138,7 @@ def facts(d: DecisionColumns) -> Facts:
         above=(c.requested >= 0) & (c.requested > d.cap.cap),
         over=d.debt_amt > d.cap.cap,
         provisional=d.books.invested == 0,
-        unfinanced=eligible.shut(c.symbol, d.market, policy),
+        unfinanced=eligible.shut(c.symbol, d.market, policy, c.professional),
         bound=np.where(silent, NOT_SAID, bound),
         reference=which,
         references=references,
@@ -144,7 +149,7 @@ def facts(d: DecisionColumns) -> Facts:
         family=family,
         feature=feature,
         attribution=attribution,
-        distance=_distances(d.books.maintenance, policy),
+        distance=_distances(d.books, policy),
     )
 
 

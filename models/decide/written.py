@@ -38,6 +38,7 @@ from models.decide.gates import GATES
 from models.margin.cap import CAP_TERMS
 from models.margin.limits import NO_LIMIT
 from models.margin.paths import UNDEFINED
+from models.policy import CONTRACTS
 from models.price.rate import RATE_COMPONENTS
 from models.tiers import DEFAULT_TIER
 
@@ -233,8 +234,15 @@ def _form(d: DecisionColumns) -> Form:
     f.literal(f'","market":"{market.sha256}","policy":"{policy.sha256}"')
     f.literal(f',"reference":"{bundle.reference_sha256}"}},"lgd_ratio":')
     f.integer(d.lgd)
-    lines = ",".join(f'"{n}":{policy[f"{n}_line_ratio"]}' for n in sorted(LINE_NAMES))
-    f.literal(f',"lines":{{{lines}}},"maintenance_ratio":')
+    f.literal(',"lines":{')
+    for k, name in enumerate(sorted(LINE_NAMES)):
+        f.literal(("," if k else "") + f'"{name}":')
+        line = d.books.lines[:, LINE_NAMES.index(name)]
+        if policy.kind == CONTRACTS:
+            f.integer(line)
+        else:
+            f.literal(str(policy[f"{name}_line_ratio"]))
+    f.literal('},"maintenance_ratio":')
     f.integer(d.books.maintenance)
     f.literal(',"max_debt_amt":')
     f.amount(d.cap.cap)

@@ -6,7 +6,8 @@ import numpy as np
 
 from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import NULL, BoolArray, IntArray
-from models.policy import Policy
+from models.law import cfd
+from models.policy import CONTRACTS, Policy
 
 
 def may_be_financed(market: MarketSnapshot, policy: Policy) -> BoolArray:
@@ -21,13 +22,20 @@ def may_be_financed(market: MarketSnapshot, policy: Policy) -> BoolArray:
     return np.asarray(market.margin_eligible & ~crowded, dtype=bool)
 
 
-def shut(buying: IntArray, market: MarketSnapshot, policy: Policy) -> BoolArray:
+def shut(
+    buying: IntArray, market: MarketSnapshot, policy: Policy, professional: BoolArray
+) -> BoolArray:
     """Whether new borrowing would buy a name that may not be bought on margin, shape (N,).
 
-    ``buying`` holds positions in the snapshot, -1 for a name it does not know, ``NULL`` for none.
+    ``buying`` holds positions in the snapshot, -1 for a name it does not know, ``NULL`` for none;
+    what may not be sold to retail clients may be to a ``professional`` one.
     """
+    at = np.maximum(buying, -1)
     eligible = np.append(may_be_financed(market, policy), False)
-    return np.asarray((buying != NULL) & ~eligible[np.maximum(buying, -1)], dtype=bool)
+    closed = ~eligible[at]
+    if policy.kind == CONTRACTS:
+        closed |= np.append(cfd.closed_to_retail(market, policy), False)[at] & ~professional
+    return np.asarray((buying != NULL) & closed, dtype=bool)
 
 
 def stopped(ratios: IntArray, policy: Policy) -> BoolArray:

@@ -17,7 +17,7 @@ from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import NULL, RATIO_ONE, ceil_div, format_decimal
 from models.liquidation.impact import impact_ratio
 from models.maintenance.state import sale_to_reach
-from models.policy import Policy
+from models.policy import CONTRACTS, Policy
 
 SLICES: Final = 8
 """Parts that a holding is looked at in, because the impact of the first shares is the least."""
@@ -347,8 +347,15 @@ def plan(
     Raises
     ------
     InputError
-        If share counts are negative or two accounts have one name.
+        If share counts are negative, two accounts have one name, or the pack is for contracts for
+        difference.
     """
+    if policy.kind == CONTRACTS:
+        raise InputError(
+            f"policy pack {policy.pack!r} is for contracts for difference: they are closed with"
+            " their provider at once, nothing is sold on a market; `gearline simulate CASE.json`"
+            " says what to close"
+        )
     names = _Names(market, sale or SaleMarket(), policy)
     line, force = policy["target_line_ratio"], policy["force_line_ratio"]
     made = [_account(a, names) for a in accounts]

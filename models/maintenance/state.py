@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -12,11 +12,11 @@ import numpy as np
 from data_contracts.case import Case
 from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import NULL, RATIO_ONE, ceil_div, format_decimal, parse_decimal
+from models.law import cfd
 from models.margin.book import book_columns
-from models.margin.limits import book_limits
-from models.policy import Policy
+from models.margin.limits import LINES, BookLimits, book_limits
+from models.policy import CONTRACTS, Policy
 
-LINES: Final = ("observe", "warn", "call", "force")
 LEVELS: Final = ("clear", *LINES)
 Level = Literal["clear", "observe", "warn", "call", "force"]
 Side = Literal["buy", "sell", "deposit", "withdraw", "repay", "borrow"]
@@ -46,6 +46,9 @@ class Account:
     ``level`` is the most severe line that it is below. ``deadline`` is the session by whose close a
     call must be met; null without a call, or past the sessions given. ``withdrawable_amt`` is what
     may leave without falling below the withdrawal line, where the market has one.
+    ``required_margin_amt`` is the initial margin of the open contracts where the rules ask for one
+    by class of underlying, ``margin_level_ratio`` equity over it: the force line then is the level
+    at which contracts are closed.
     """
 
     level: Level
@@ -57,6 +60,8 @@ class Account:
     cure: Distance | None
     withdrawable_amt: int | None
     contracts_due: tuple[tuple[str, int], ...]
+    required_margin_amt: int | None = None
+    margin_level_ratio: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The account as a document: money in decimal strings, ratios in 1e-6."""
@@ -85,6 +90,8 @@ class Account:
             "contracts_due": [
                 {"contract_id": name, "days": days} for name, days in self.contracts_due
             ],
+            "required_margin_amt": amt(self.required_margin_amt),
+            "margin_level_ratio": self.margin_level_ratio,
         }
 
 
@@ -112,15 +119,40 @@ def _distance(name: str, line: int, assets: int, owed: int, cost: int) -> Distan
     return Distance(name, line, fall, needed, sale_to_reach(assets, owed, line, cost))
 
 
-def level_of(maintenance: int | None, policy: Policy) -> Level:
+def _level_of(maintenance: int | None, lines: Sequence[int]) -> Level:
     """The most severe line that a maintenance ratio is below."""
     found: Level = "clear"
     if maintenance is not None:
         names: tuple[Level, ...] = ("observe", "warn", "call", "force")
-        for name in names:
-            if maintenance < policy[f"{name}_line_ratio"]:
+        for name, line in zip(names, lines, strict=True):
+            if maintenance < line:
                 found = name
     return found
+
+
+def _by_margin(
+    distances: Sequence[Distance], limits: BookLimits, owed: int, policy: Policy
+) -> tuple[Distance, ...]:
+    """The same lines where each is a level of the account's required margin: a deposit adds to
+    equity and asks for no margin, and a fall lowers equity before it lowers the margin."""
+    equity, required = int(limits.equity[0]), int(limits.required[0])
+    falls = cfd.falls(limits.assets, limits.equity, limits.required, policy)[0].tolist()
+    return tuple(
+        replace(
+            d,
+            fall_ratio=falls[k] if owed > 0 else None,
+            deposit_amt=cfd.deposit_to(policy[cfd.LEVELS[k]], equity, required),
+        )
+        for k, d in enumerate(distances)
+    )
+
+
+def _restored(limits: BookLimits, assets: int, owed: int, cost: int, policy: Policy) -> Distance:
+    """What brings an account back to the level that closing contracts restores."""
+    level, required = policy[cfd.TARGET], int(limits.required[0])
+    line = int(cfd.line_at(level, limits.assets, limits.required, limits.required)[0])
+    paid = cfd.deposit_to(level, int(limits.equity[0]), required)
+    return replace(_distance("target", line, assets, owed, cost), deposit_amt=paid)
 
 
 def account(
@@ -137,10 +169,16 @@ def account(
     assets, owed = int(limits.assets[0]), int(columns.owed[0])
     ratio = None if limits.maintenance[0] == NULL else int(limits.maintenance[0])
     cost = policy["liquidation_cost_ratio"]
+    lines: list[int] = limits.lines[0].tolist()
     distances = tuple(
-        _distance(name, policy[f"{name}_line_ratio"], assets, owed, cost) for name in LINES
+        _distance(name, line, assets, owed, cost) for name, line in zip(LINES, lines, strict=True)
     )
-    level = level_of(ratio, policy)
+    by_margin = policy.kind == CONTRACTS
+    required: int | None = None
+    if by_margin:
+        required = int(limits.required[0])
+        distances = _by_margin(distances, limits, owed, policy)
+    level = _level_of(ratio, lines)
     called = level in ("call", "force")
     sessions = 0 if level == "force" else policy["call_deadline_sessions"]
     deadline = None
@@ -156,7 +194,11 @@ def account(
         for c in sorted(case.book.contracts, key=lambda c: c.contract_id)
         if c.due_on is not None
     )
-    target = policy["target_line_ratio"]
+    cure = None
+    if called and by_margin:
+        cure = _restored(limits, assets, owed, cost, policy)
+    elif called:
+        cure = _distance("target", policy["target_line_ratio"], assets, owed, cost)
     return Account(
         level=level,
         assets_amt=assets,
@@ -164,9 +206,13 @@ def account(
         maintenance_ratio=ratio,
         distances=distances,
         deadline=deadline,
-        cure=_distance("target", target, assets, owed, cost) if called else None,
+        cure=cure,
         withdrawable_amt=withdrawable,
         contracts_due=due,
+        required_margin_amt=required,
+        margin_level_ratio=None
+        if required is None
+        else cfd.margin_level(int(limits.equity[0]), required),
     )
 
 

@@ -29,7 +29,12 @@ def largest_share(books: BookColumns) -> IntArray:
 
 
 def concentration_margin(share: IntArray, policy: Policy) -> IntArray:
-    """Equity asked for per unit of holdings beside the joint margin, 1e-6, rounded up."""
+    """Equity asked for per unit of holdings beside the joint margin, 1e-6, rounded up.
+
+    Nothing where the policy leaves the rule out.
+    """
+    if FROM not in policy:
+        return np.zeros(len(share), dtype=np.int64)
     over = np.clip(share, 0, RATIO_ONE) - policy[FROM]
     return np.minimum(up(np.maximum(over, 0) * policy[SLOPE], RATIO_ONE), RATIO_ONE)
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from data_contracts.snapshot import MarketSnapshot
 from data_contracts.units import MAX_AMT, NULL, RATIO_ONE, BoolArray, IntArray
-from models.law import china, eligible, united_states
+from models.law import cfd, china, eligible, united_states
 from models.margin.book import BookColumns
 from models.margin.concentration import concentration_margin, largest_share
 from models.margin.exact import over, part, part_up, up
 from models.margin.paths import STRETCH, PathLimit, PathRisk, path_risk
-from models.policy import Policy
+from models.policy import CONTRACTS, Policy
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class BookLimits:
     paths : what the book survives on the night's scenario set at its client's tier;
         ``portfolio_margin`` less ``concentration_margin`` is never less
     by_paths : bool, whether that asks for more than the joint tail loss does
+    lines : shape (N, 4), maintenance ratio of each line, observe to force; the same for every book
+        but where the rules ask for margin by class of underlying
+    required : minor units, initial margin of the open contracts where the rules know one, else 0
     """
 
     assets: IntArray
@@ -59,6 +62,8 @@ class BookLimits:
     house: IntArray
     paths: PathLimit
     by_paths: BoolArray
+    lines: IntArray
+    required: IntArray
 
 
 def _weighted(
@@ -135,6 +140,53 @@ def maintenance_of(books: BookColumns) -> IntArray:
     return np.where(owed > 0, ratio, NULL)
 
 
+@dataclass(frozen=True)
+class AccountLines:
+    """Lines of N accounts, before any limit.
+
+    Attributes
+    ----------
+    lines : int64, shape (N, 4), maintenance ratio in 1e-6 of each line, observe to force
+    opening_call : shape (N,), the call line that a draw-down is judged by
+    required, new : shape (N,), initial margin of the open contracts, minor units, and of a new one,
+        1e-6; 0 where the rules know none
+    """
+
+    lines: IntArray
+    opening_call: IntArray
+    required: IntArray
+    new: IntArray
+
+
+def account_lines(
+    books: BookColumns,
+    market: MarketSnapshot,
+    policy: Policy,
+    *,
+    buying: IntArray | None = None,
+    professional: BoolArray | None = None,
+) -> AccountLines:
+    """Each account's lines: the policy's, or its own where the rules ask for margin by class.
+
+    ``buying`` and ``professional`` are as in ``book_limits``.
+    """
+    if policy.kind != CONTRACTS:
+        lines = np.tile([policy[f"{n}_line_ratio"] for n in LINES], (books.n, 1))
+        none = np.zeros(books.n, dtype=np.int64)
+        return AccountLines(lines, lines[:, LINES.index("call")], none, none)
+    exempt = np.zeros(books.n, dtype=bool) if professional is None else professional
+    invested = books.per_book(books.holding_value, books.holding_book)
+    required = cfd.required_margin(books, market, policy)
+    new = cfd.opening_margin(market, policy, buying, exempt)
+    named = np.zeros(books.n, dtype=bool) if buying is None else buying != NULL
+    return AccountLines(
+        cfd.account_lines(invested + books.cash, required, new, policy),
+        cfd.opening_call_line(invested, required, new, named, policy),
+        required,
+        new,
+    )
+
+
 def book_limits(
     books: BookColumns,
     market: MarketSnapshot,
@@ -143,8 +195,10 @@ def book_limits(
     loss: IntArray | None = None,
     paths: PathRisk | None = None,
     tier: IntArray | None = None,
+    account: AccountLines | None = None,
     buying: IntArray | None = None,
     day_trader: BoolArray | None = None,
+    professional: BoolArray | None = None,
 ) -> BookLimits:
     """What each book is worth and what debt each rule lets it carry.
 
@@ -156,9 +210,12 @@ def book_limits(
         here (``path_risk``)
     tier : int64, shape (N,), tier in force, 8 for D, which sets the chance that the paths may
         leave; the base tier where left out
+    account : each account's lines where they are known already; else they are found here
     buying : int64, shape (N,), position in the snapshot of the name that new borrowing will buy,
         -1 for a name the snapshot does not know, ``NULL`` where that is open
     day_trader : bool, shape (N,), pattern day traders; none where left out
+    professional : bool, shape (N,), clients whom rules for retail clients exempt; none where left
+        out
     """
     invested = books.per_book(books.holding_value, books.holding_book)
     assets = invested + books.cash
@@ -189,31 +246,38 @@ def book_limits(
     margin = np.minimum(np.maximum(joint, survived.margin) + add_on, RATIO_ONE)
     base = np.minimum(np.maximum(joint, survived.base_margin) + add_on, RATIO_ONE)
 
+    exempt = np.zeros(books.n, dtype=bool) if professional is None else professional
+    if account is None:
+        account = account_lines(books, market, policy, buying=buying, professional=professional)
+
     # opening line: one gap must not take the account below the call line
-    call = policy["call_line_ratio"] * RATIO_ONE
-    opening = up(np.full(books.n, call), np.maximum(RATIO_ONE - gap, 1))
+    opening = up(account.opening_call * RATIO_ONE, np.maximum(RATIO_ONE - gap, 1))
     free = np.maximum(equity, 0)
     line = over(free, np.maximum(opening - RATIO_ONE, 1))
 
-    band = np.where(
-        weight > policy["concentration_limit_2_ratio"],
-        policy["concentration_line_2_ratio"],
-        policy["concentration_line_1_ratio"],
-    )
-    narrow = np.minimum(over(free, band - RATIO_ONE), MAX_AMT)
-    concentration = np.where(weight > policy["concentration_limit_1_ratio"], narrow, NO_LIMIT)
+    concentration = np.full(books.n, NO_LIMIT, dtype=np.int64)
+    if "concentration_limit_1_ratio" in policy:
+        band = np.where(
+            weight > policy["concentration_limit_2_ratio"],
+            policy["concentration_line_2_ratio"],
+            policy["concentration_line_1_ratio"],
+        )
+        narrow = np.minimum(over(free, band - RATIO_ONE), MAX_AMT)
+        concentration = np.where(weight > policy["concentration_limit_1_ratio"], narrow, NO_LIMIT)
 
     # the margin keeps within the stretch but for its last digit; the debt does to the last unit
-    most = part(np.minimum(supported(equity, base), NO_LIMIT), policy[STRETCH])
+    most = part(np.minimum(supported(equity, base), NO_LIMIT), policy.get(STRETCH, RATIO_ONE))
     structural = np.minimum(supported(equity, margin), most)
     house = np.full(books.n, NO_LIMIT, dtype=np.int64)
     if policy.kind == "cn":
         statutory, house = china.limits(books, market, policy, buying)
+    elif policy.kind == CONTRACTS:
+        statutory = cfd.limit(books, equity, account.required, account.new, exempt)
     else:
         statutory = united_states.limit(books, market, policy, equity, day_trader)
     if buying is not None:
         # nothing new for a name that may not be bought on margin; what is owed stays owed
-        shut = eligible.shut(buying, market, policy)
+        shut = eligible.shut(buying, market, policy, exempt)
         statutory = np.where(shut, np.minimum(statutory, books.debt), statutory)
     return BookLimits(
         assets,
@@ -232,7 +296,12 @@ def book_limits(
         house,
         survived,
         by_paths,
+        account.lines,
+        account.required,
     )
+
+
+LINES: Final = ("observe", "warn", "call", "force")
 
 
 LARGEST_MAINTENANCE: Final = 1_000_000 * RATIO_ONE

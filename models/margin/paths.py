@@ -160,7 +160,7 @@ def path_risk(books: BookColumns, market: MarketSnapshot, policy: Policy) -> Pat
     """What debt each book survives on the market's scenario set, under the policy's lines, at the
     chance of every tier."""
     paths = market.paths
-    if paths is None:
+    if paths is None or CHANCE not in policy:
         return PathRisk.undefined(books.n)
     known = np.flatnonzero((books.holding_symbol >= 0) & (books.holding_value > 0))
     if len(known) == 0:

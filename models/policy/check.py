@@ -12,6 +12,7 @@ from data_contracts.errors import InputError
 from data_contracts.units import RATIO_ONE
 from models.policy.document import instant
 from models.policy.pack import (
+    CONTRACTS,
     STRESS_ONLY,
     Pack,
     Parameter,
@@ -26,10 +27,13 @@ from models.policy.pack import (
 
 GAP, OVERLAP, UNREACHABLE, LOOSE, FORM = "gap", "overlap", "unreachable", "loose", "form"
 
+_EVERYWHERE: Final = (
+    "call_deadline_sessions", "funding_bps", "rate_ceiling_bps", "single_client_capital_ratio",
+    "tier_cap_ratio",
+)  # fmt: skip
 _SHARED: Final = (
     "observe_line_ratio", "warn_line_ratio", "call_line_ratio", "force_line_ratio",
-    "target_line_ratio", "call_deadline_sessions", "funding_bps", "rate_ceiling_bps",
-    "single_client_capital_ratio", "tier_cap_ratio", "structural_chance_by_tier_ratio",
+    "target_line_ratio", *_EVERYWHERE, "structural_chance_by_tier_ratio",
     "structural_stretch_ratio", "concentration_margin_from_ratio",
     "concentration_margin_slope_ratio",
 )  # fmt: skip
@@ -48,6 +52,13 @@ NEEDED: Final = {
     "reg_t": (
         *_SHARED, "initial_margin_ratio", "maintenance_margin_ratio", "minimum_equity_amt",
         "nonmargin_security_margin_ratio",
+    ),
+    CONTRACTS: (
+        *_EVERYWHERE, "margin_fx_major_ratio", "margin_fx_minor_ratio", "margin_gold_ratio",
+        "margin_index_major_ratio", "margin_index_minor_ratio", "margin_commodity_ratio",
+        "margin_share_ratio", "margin_government_bond_ratio", "margin_crypto_ratio",
+        "margin_other_ratio", "observe_level_ratio", "warn_level_ratio", "call_level_ratio",
+        "close_out_level_ratio", "target_level_ratio", "unsecured_recovery_ratio",
     ),
 }  # fmt: skip
 """What a decision reads on every day of a pack of that kind."""
@@ -119,6 +130,8 @@ def _strict(policy: Policy, name: str, least: int) -> bool:
 
 def _house_never_binds(pack: Pack, days: list[dt.datetime]) -> Iterator[Finding]:
     """House values that the law is stricter than at every moment at which they hold."""
+    if pack.kind == CONTRACTS:
+        return  # its levels stand in one order with the law's own: looser ones are refused
     useful: dict[tuple[str, dt.datetime], bool] = {}
     for moment in days:
         policy = pack.at(moment)
@@ -149,20 +162,21 @@ def _of_moment(policy: Policy) -> Iterator[Finding]:
         stop, resume = policy["crowding_stop_ratio"], policy["crowding_resume_ratio"]
         if resume > stop:
             yield Finding(UNREACHABLE, "crowding_resume_ratio", f"{on} it lies above the stop")
-    one, two = (policy[f"concentration_limit_{k}_ratio"] for k in (1, 2))
-    if two <= one:
-        yield Finding(
-            UNREACHABLE, "concentration_limit_1_ratio", f"{on} the second band hides the first"
-        )
-    one, two = (policy[f"concentration_line_{k}_ratio"] for k in (1, 2))
-    if two <= one:
-        yield Finding(
-            UNREACHABLE, "concentration_line_2_ratio", f"{on} it asks no more than the first"
-        )
-    if policy["target_line_ratio"] < policy["call_line_ratio"]:
-        yield Finding(
-            UNREACHABLE, "target_line_ratio", f"{on} a forced sale would end below the call line"
-        )
+    if "concentration_limit_1_ratio" in policy:
+        one, two = (policy[f"concentration_limit_{k}_ratio"] for k in (1, 2))
+        if two <= one:
+            yield Finding(
+                UNREACHABLE, "concentration_limit_1_ratio", f"{on} the second band hides the first"
+            )
+        one, two = (policy[f"concentration_line_{k}_ratio"] for k in (1, 2))
+        if two <= one:
+            yield Finding(
+                UNREACHABLE, "concentration_line_2_ratio", f"{on} it asks no more than the first"
+            )
+    stands = "level" if policy.kind == CONTRACTS else "line"
+    target = f"target_{stands}_ratio"
+    if policy[target] < policy[f"call_{stands}_ratio"]:
+        yield Finding(UNREACHABLE, target, f"{on} a forced sale would end below the call {stands}")
     least = policy["funding_bps"] + policy["operating_bps"]
     if policy["rate_ceiling_bps"] < least:
         yield Finding(
@@ -171,12 +185,18 @@ def _of_moment(policy: Policy) -> Iterator[Finding]:
     for name in policy.in_force:
         if name.startswith(("haircut_max", "price_limit")) and not (0 <= policy[name] <= RATIO_ONE):
             yield Finding(FORM, name, f"{on} it does not lie between 0 and 1")
+        by_class = policy.kind == CONTRACTS and name.startswith("margin_")
+        if by_class and not 0 < policy[name] < RATIO_ONE:
+            yield Finding(FORM, name, f"{on} it does not lie above 0 and below 1")
 
 
 def _readable(name: str, document: dict[str, Any], house: dict[str, Any]) -> list[Finding]:
     """What keeps the documents from being read as a pack at all."""
     found: list[Finding] = []
-    for key in house["from_first_date"].keys() & document["parameters"].keys():
+    left_out = set(document.get("leaves_out", ()))
+    for key in sorted(left_out - house["from_first_date"].keys()):
+        found.append(Finding(FORM, key, "the pack leaves it out and the house profile has no such"))
+    for key in house["from_first_date"].keys() & document["parameters"].keys() - left_out:
         if document["parameters"][key]["level"] == "house":
             found.append(
                 Finding(OVERLAP, key, "the pack and the house profile both say it; keep one")

@@ -14,7 +14,9 @@ from data_contracts.errors import InputError
 from data_contracts.units import RATIO_ONE, parse_decimal
 from models.policy.document import instant, shipped_documents
 
-PACK_NAMES: Final = ("cn", "us")
+PACK_NAMES: Final = ("cn", "us", "eu-cfd", "uk-cfd")
+CONTRACTS: Final = "cfd"
+"""The kind of packs for contracts for difference: decided case by case, no book is simulated."""
 STRESS_ONLY: Final = "none"
 """The pack, and its kind, of positions that are stressed and never decided on."""
 LEVELS: Final = ("statute", "exchange", "house")
@@ -251,8 +253,8 @@ def rule_bodies(document: dict[str, Any], house: dict[str, Any]) -> dict[str, di
     """Every rule's YAML body by name; the house profile's hold from the pack's first date."""
     bodies = dict(document["parameters"])
     for key, item in house["from_first_date"].items():
-        if key in bodies:
-            continue  # the pack says more of this rule than the profile
+        if key in bodies or key in document.get("leaves_out", ()):
+            continue  # the pack says more of this rule than the profile, or takes none of it
         value = {k: item[k] for k in ("value", "values") if k in item}
         bodies[key] = {
             **{k: item[k] for k in ("unit", "en", "zh", "applied", "tighter") if k in item},
@@ -307,26 +309,23 @@ def least_call_line(policy: Policy) -> int:
     return policy.get("minimum_call_line_ratio", RATIO_ONE)
 
 
+def _check_levels(policy: Policy) -> None:
+    """Refuse margin levels that are looser than the close-out by law, or out of order."""
+    names = [f"{n}_level_ratio" for n in ("observe", "warn", "call", "close_out")]
+    levels = [policy[n] for n in names]
+    if levels != sorted(levels, reverse=True):
+        raise InputError(
+            f"pack {policy.pack} on {policy.effective_on}: observe, warn, call and close-out level"
+            f" must fall in that order, not {levels}"
+        )
+
+
 def _check_house_tightens(policy: Policy) -> None:
     """Refuse a pack whose house values are looser than its law."""
-    least = least_call_line(policy)
-    if policy["call_line_ratio"] < least:
-        raise InputError(
-            f"pack {policy.pack} on {policy.effective_on}: the house call line"
-            f" {policy['call_line_ratio']} is looser than the rule's {least} (in 1e-6); raise it"
-        )
-    cure = "longest_cure_sessions"
-    if cure in policy and policy["call_deadline_sessions"] > policy[cure]:
-        raise InputError(
-            f"pack {policy.pack} on {policy.effective_on}: the house deadline of"
-            f" {policy['call_deadline_sessions']} sessions is longer than the rule's"
-            f" {policy[cure]}; shorten it"
-        )
-    lines = [policy[f"{n}_line_ratio"] for n in ("observe", "warn", "call", "force")]
-    if lines != sorted(lines, reverse=True):
-        raise InputError(
-            f"pack {policy.pack}: observe, warn, call, force must fall in that order, not {lines}"
-        )
+    if policy.kind == CONTRACTS:
+        _check_levels(policy)
+    else:
+        _check_lines(policy)
     # a pack kept by an earlier release lacks the later rules: the linter says so
     for name in ("tier_cap_ratio", *(n for n in _BY_TIER if n in policy)):
         tiers = policy.vector(name)
@@ -352,6 +351,28 @@ _BETWEEN: Final = (
 lower the equity asked for."""
 
 
+def _check_lines(policy: Policy) -> None:
+    """Refuse lines of assets over debt that are looser than the law, or out of order."""
+    least = least_call_line(policy)
+    if policy["call_line_ratio"] < least:
+        raise InputError(
+            f"pack {policy.pack} on {policy.effective_on}: the house call line"
+            f" {policy['call_line_ratio']} is looser than the rule's {least} (in 1e-6); raise it"
+        )
+    cure = "longest_cure_sessions"
+    if cure in policy and policy["call_deadline_sessions"] > policy[cure]:
+        raise InputError(
+            f"pack {policy.pack} on {policy.effective_on}: the house deadline of"
+            f" {policy['call_deadline_sessions']} sessions is longer than the rule's"
+            f" {policy[cure]}; shorten it"
+        )
+    lines = [policy[f"{n}_line_ratio"] for n in ("observe", "warn", "call", "force")]
+    if lines != sorted(lines, reverse=True):
+        raise InputError(
+            f"pack {policy.pack}: observe, warn, call, force must fall in that order, not {lines}"
+        )
+
+
 def refuse_without_law(policy: Policy) -> None:
     """Refuse to decide on anybody under a pack that states no law to lend under.
 
@@ -365,6 +386,22 @@ def refuse_without_law(policy: Policy) -> None:
             f"onboarding is refused: policy pack {policy.pack!r} states no law to lend under, its"
             " positions are stressed and reported only (`gearline stress FILE`); the packs that"
             f" decide are {', '.join(PACK_NAMES)}"
+        )
+
+
+def refuse_contracts(pack: Pack, what: str) -> None:
+    """Refuse what works on books of shares, ``what``, under a pack of contracts for difference.
+
+    Raises
+    ------
+    InputError
+        If the pack is of that kind.
+    """
+    if pack.kind == CONTRACTS:
+        raise InputError(
+            f"{what} works on a market and a book of shares on margin, and policy pack"
+            f" {pack.name!r} is for contracts for difference, which no lake holds; decide on one"
+            " account with `gearline decide CASE.json` or `gearline simulate CASE.json`"
         )
 
 

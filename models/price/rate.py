@@ -29,15 +29,19 @@ class RateColumns:
     quarter_changes: IntArray
 
 
-def loss_given_default(portfolio_gap: IntArray, policy: Policy) -> IntArray:
-    """Share of the debt lost if the client defaults at the call line, 1e-6.
+def loss_given_default(
+    portfolio_gap: IntArray, policy: Policy, call_line: IntArray | None = None
+) -> IntArray:
+    """Share of the debt lost if the client defaults at the call line, 1e-6; the policy's, unless
+    each account has its own.
 
     Assets are the call line times debt, fall by the gap and pay the cost of sale; what collateral
     does not cover is recovered at the unsecured rate; never below the house floor.
     """
     kept = RATIO_ONE - portfolio_gap
     after_cost = kept * (RATIO_ONE - policy["liquidation_cost_ratio"]) // RATIO_ONE
-    covered = policy["call_line_ratio"] * after_cost // RATIO_ONE
+    call = policy["call_line_ratio"] if call_line is None else call_line
+    covered = call * after_cost // RATIO_ONE
     bare = np.maximum(RATIO_ONE - covered, 0)
     lost = part_up(bare, RATIO_ONE - policy["unsecured_recovery_ratio"])
     return np.clip(lost, policy["lgd_floor_ratio"], RATIO_ONE)

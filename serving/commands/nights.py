@@ -25,7 +25,7 @@ from features.panel import load_panel
 from models.bundle import KEPT_FOLDER, Bundle, kept_bundle
 from models.lifecycle import CHALLENGER, Lineup
 from models.margin.security import MarketHistory
-from models.policy import PACK_NAMES, Pack, load_pack
+from models.policy import PACK_NAMES, Pack, load_pack, refuse_contracts
 from serving.approved import pack_in_force
 from serving.commands.case_file import example_body
 from serving.commands.places import (
@@ -273,6 +273,7 @@ def pack_of_lake(currency: str, name: str | None) -> Pack:
             f"the lake is in {currency}, policy pack {name!r} in {pack.currency};"
             " leave --policy out to take the lake's"
         )
+    refuse_contracts(pack, "a night")
     return pack
 
 

@@ -79,6 +79,10 @@ def run_simulate(arguments: argparse.Namespace, stages: Stages) -> Answer:
         a = d["account"]
         ratio = a["maintenance_ratio"]
         shown = "no debt" if ratio is None else f"maintenance {ratio / 1e6:.4f}"
+        if a["margin_level_ratio"] is not None:
+            shown += (
+                f", equity {a['margin_level_ratio'] / 1e4:.1f} % of the margin of its contracts"
+            )
         lines.append(
             f"{name:<6} {d['outcome']}, most debt {d['max_debt_amt']}, bound by {d['binding']};"
             f" {shown}, {a['level']}"

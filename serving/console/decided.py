@@ -237,6 +237,7 @@ def status_rows(visit: Visit, case: Case) -> list[tuple[str, str]]:
         ("experience_months", unknown if months is None else str(months)),
         ("mean_assets_amt", unknown if assets is None else visit.show.minor(assets)),
         ("day_trader", yes[status.day_trader]),
+        ("professional", yes[status.professional]),
         ("sanctioned", yes[status.sanctioned]),
         ("pep", yes[status.pep]),
         ("aml_level", t(f"aml.{status.aml_level}")),

@@ -331,6 +331,7 @@ def night_columns(
         sanctioned=rows.sanctioned == 1,
         refused=rows.refused == 1,
         day_trader=no,
+        professional=no,
         margin_state=rows.margin_state,
         worst_tier=worst,
         has_previous=before.known,

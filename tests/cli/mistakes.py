@@ -73,8 +73,22 @@ ARGUMENTS = [
     ),
     said("a policy file", "policy check {new}.yaml", "there is no policy file", "name a pack"),
     said("a moment", "policy diff us@2020 us", "A is '2020'", WRITE_A_DATE),
-    said("an unknown pack", "policy show uk --as-of 2020-01-01", "pack 'uk'; the packs are cn, us"),
-    said("an unknown pack of the demo", "demo --policy uk", "'uk' (choose from 'us', 'cn')"),
+    said(
+        "an unknown pack",
+        "policy show uk --as-of 2020-01-01",
+        "pack 'uk'; the packs are cn, us, eu-cfd, uk-cfd",
+    ),
+    said(
+        "an unknown pack of the demo",
+        "demo --policy uk",
+        "'uk' (choose from 'us', 'cn', 'eu-cfd', 'uk-cfd')",
+    ),
+    said(
+        "contracts for difference in the demo",
+        "demo --policy eu-cfd",
+        "policy pack 'eu-cfd' is for contracts for difference, which no lake holds",
+        "`gearline decide CASE.json`",
+    ),
 ]
 
 DATES = [

@@ -183,7 +183,11 @@ CASES = [
         "decide {files}/half.json",
         "feature 'nav_return_60' is 0.5; it must be null or an integer",
     ),
-    said("an unknown pack", "decide {files}/pack.json", "policy pack 'uk'; the packs are cn, us"),
+    said(
+        "an unknown pack",
+        "decide {files}/pack.json",
+        "policy pack 'uk'; the packs are cn, us, eu-cfd, uk-cfd",
+    ),
     said(
         "rules of another currency",
         "decide {files}/cn.json",

@@ -14,12 +14,19 @@ contract that finances more shares than the account holds finances what is held,
 
 United States. 12 CFR 220.12: equity of 50 % of margin securities and of 100 % of others. FINRA Rule
 4210(b): 2,000 dollars of equity, 25,000 of a pattern day trader until 2026-06-03.
+
+Contracts for difference. ESMA Decision (EU) 2018/796, FCA PS19/18, PS20/10: a retail client posts a
+share of each contract's exposure by the class of its underlying; the contracts of an account are
+closed when its funds and unrealised results are less than half of that. No contract on a
+crypto-asset is sold to a retail client of the United Kingdom since 2021-01-06. A contract is booked
+as the units held and the part of their price at opening that was not posted.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
@@ -47,6 +54,13 @@ SINGLE_CLIENT: Final = 50_000
 REG_T: Final = 500_000
 LEAST_EQUITY, DAY_TRADER_EQUITY = 2_000_00, 25_000_00
 DAY_TRADER_FROM, DAY_TRADER_UNTIL = DAY(2001, 9, 28), DAY(2026, 6, 3)
+CONTRACTS: Final = ("eu-cfd", "uk-cfd")
+LEVERAGE: Final = {
+    "fx_major": 30, "fx_minor": 20, "gold": 20, "index_major": 20, "index_minor": 10,
+    "commodity": 10, "share": 5, "government_bond": 5, "crypto": 2, "other": 5,
+}  # fmt: skip
+UK_BONDS_FROM, UK_BONDS = DAY(2019, 8, 1), 30
+UK_CRYPTO_BAN: Final = DAY(2021, 1, 6)
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,7 @@ class Name:
     price: int
     haircut: int
     financed: bool
+    board: str = ""
 
 
 UNKNOWN: Final = Name(0, 0, False)
@@ -84,6 +99,7 @@ def names_of(market: MarketSnapshot, kind: str) -> dict[str, Name]:
             0 if price == NONE else price,
             _haircut(market, k),
             bool(market.margin_eligible[k]) and not crowded,
+            market.board[k],
         )
     return found
 
@@ -149,13 +165,83 @@ def equity_in_hundredths(book: Book, names: dict[str, Name]) -> tuple[int, int]:
     return value + (max(book.cash_amt, 0) - owed(book) - interest) * 100, blocked
 
 
+def leverage(board: str, kind: str, today: dt.date) -> int:
+    """Most exposure over margin of a class; the least of all where the class is not known."""
+    if kind == "uk-cfd" and board == "government_bond" and today >= UK_BONDS_FROM:
+        return UK_BONDS
+    return LEVERAGE.get(board, min(LEVERAGE.values()))
+
+
+def sold_to_retail(board: str, kind: str, today: dt.date) -> bool:
+    """Whether a retail client may be sold a contract of the class."""
+    return not (kind == "uk-cfd" and board == "crypto" and today >= UK_CRYPTO_BAN)
+
+
+def margin_of_contracts(book: Book, names: dict[str, Name], kind: str, today: dt.date) -> Fraction:
+    """Initial margin of the open contracts, minor units: of the exposure at opening, or of today's
+    where that is more."""
+    held = {p.symbol: p.quantity_shares for p in book.positions}
+    listed: dict[str, int] = {}
+    for c in book.contracts:
+        if c.symbol is not None:
+            listed[c.symbol] = listed.get(c.symbol, 0) + (c.quantity_shares or 0)
+    total = Fraction(0)
+    for symbol, units in held.items():
+        name = names.get(symbol, UNKNOWN)
+        total += Fraction(units * name.price, 100 * leverage(name.board, kind, today))
+    for c in book.contracts:
+        name = UNKNOWN if c.symbol is None else names.get(c.symbol, UNKNOWN)
+        times = leverage(name.board, kind, today)
+        units, have = c.quantity_shares or 0, held.get(c.symbol or "", 0)
+        if c.symbol is None:
+            units = 0
+        elif listed[c.symbol] > have:
+            units = units * have // listed[c.symbol]
+        posted = Fraction(c.ratio_at_opening, MICRO)
+        if not Fraction(1, times) <= posted < 1:
+            posted = Fraction(1, times)
+        more = c.outstanding_amt / (1 - posted) - Fraction(units * name.price, 100)
+        total += max(more, Fraction(0)) / times
+    return total
+
+
+def must_close(book: Book, names: dict[str, Name], kind: str, today: dt.date) -> bool:
+    """Whether a retail account's funds and results are less than half of its margin."""
+    funds = Fraction(equity_in_hundredths(book, names)[0], 100)
+    interest = sum(c.accrued_amt for c in book.contracts)
+    return owed(book) + interest > 0 and 2 * funds < margin_of_contracts(book, names, kind, today)
+
+
 def law_allows(
-    book: Book, debt: int, names: dict[str, Name], kind: str, today: dt.date, day_trader: bool
+    book: Book,
+    debt: int,
+    names: dict[str, Name],
+    kind: str,
+    today: dt.date,
+    day_trader: bool,
+    *,
+    opens: str | None = None,
+    professional: bool = False,
 ) -> bool:
-    """Whether borrowing up to ``debt`` keeps the rules: the contract is opened and looked at."""
+    """Whether borrowing up to ``debt`` keeps the rules: the contract is opened and looked at.
+
+    ``opens`` is the name that is bought; where none is said, the worst that may be.
+    """
     new = debt - owed(book)
     if new <= 0:
         return True
+    if kind in CONTRACTS:
+        if professional:
+            return True
+        board = names.get(opens, UNKNOWN).board if opens is not None else ""
+        times = leverage(board, kind, today)
+        if board not in LEVERAGE:
+            sold = [b for b in LEVERAGE if sold_to_retail(b, kind, today)]
+            times = min(leverage(b, kind, today) for b in sold)
+        funds = Fraction(equity_in_hundredths(book, names)[0], 100)
+        exposure = new + max(book.cash_amt, 0)
+        open_now = margin_of_contracts(book, names, kind, today)
+        return open_now + Fraction(exposure, times) <= funds
     if kind == "cn":
         # what is bought is worth what it cost: no gain and no loss on the new contract yet
         after = available_margin(book, names, today) - new * 100 * ratio_on(today)
@@ -202,14 +288,32 @@ def breach(
     cap: int,
     statutory: int,
     outcome: str,
+    forced: bool | None = None,
 ) -> str | None:
-    """The rule that a decision breaks, or None. ``cap`` and ``statutory`` are what it states."""
+    """The rule that a decision breaks, or None. ``cap`` and ``statutory`` are what it states,
+    ``forced`` whether it shows the account below its force line."""
     book, status = case.book, case.status
     debt = owed(book)
+    opens, retail = case.request.symbol, not status.professional
+    if kind in CONTRACTS and retail:
+        if forced is False and must_close(book, names, kind, today):
+            return "the close-out at half of the margin"
+        sold = opens is None or sold_to_retail(names.get(opens, UNKNOWN).board, kind, today)
+        if cap > debt and not sold:
+            return "a contract that may not be sold to a retail client"
     if cap < 0 or cap > statutory:
         return "the cap is negative or above its own statutory term"
     for stated in (cap, statutory):
-        if not law_allows(book, stated, names, kind, today, status.day_trader):
+        if not law_allows(
+            book,
+            stated,
+            names,
+            kind,
+            today,
+            status.day_trader,
+            opens=opens,
+            professional=not retail,
+        ):
             return "available margin" if kind == "cn" else "initial margin or least equity"
     symbol = case.request.symbol
     if symbol is not None and cap > debt and not names.get(symbol, UNKNOWN).financed:
@@ -260,6 +364,7 @@ def _group_breach(
     if stands_for > owed(whole) + max(market.headroom_amt, 0):
         return "the firm's quota, as a group"
     least = stands_for - total // mine - 1
-    if not law_allows(whole, least, names, kind, today, case.status.day_trader):
+    opens = case.request.symbol
+    if not law_allows(whole, least, names, kind, today, case.status.day_trader, opens=opens):
         return "the group's own limit by law"
     return None

@@ -29,7 +29,8 @@ def test_the_oracle_imports_nothing_from_models():
         for alias in node.names
     }
     assert {name.split(".")[0] for name in named} <= {
-        "__future__", "data_contracts", "dataclasses", "datetime", "functools", "typing",
+        "__future__", "data_contracts", "dataclasses", "datetime", "fractions", "functools",
+        "typing",
     }  # fmt: skip
     load = (
         "import importlib.util, sys;"

@@ -119,7 +119,7 @@ def test_outside_its_dates_a_pack_raises_and_on_its_ends_it_does_not(name):
 def test_an_unknown_pack_and_an_unknown_parameter_are_named():
     with pytest.raises(InputError) as caught:
         load_pack("hk")
-    assert str(caught.value) == "there is no policy pack 'hk'; the packs are cn, us"
+    assert str(caught.value) == "there is no policy pack 'hk'; the packs are cn, us, eu-cfd, uk-cfd"
     with pytest.raises(InputError) as caught:
         load_pack("us").on(dt.date(2020, 1, 2))["financing_margin_ratio"]
     assert str(caught.value) == (

@@ -14,7 +14,7 @@ import numpy as np
 
 from data_contracts.units import NULL
 from models.decide import columns
-from models.law import china, eligible, united_states
+from models.law import cfd, china, eligible, united_states
 from models.margin import cap, limits
 from models.margin.exact import part
 from models.policy import Pack, Policy
@@ -77,7 +77,7 @@ def _without_opening_day(books: Any, policy: Any) -> Any:
 
 
 _waterfall, _available, _firm = cap.cap_waterfall, china.available_margin, columns.firm_limit
-_book_limits = limits.book_limits
+_book_limits, _contracts = limits.book_limits, cfd.limit
 
 
 def _rounded_up(**terms: Any) -> Any:
@@ -132,6 +132,42 @@ def _least_equity_ignored(books: Any, policy: Any, day_trader: Any) -> Any:
 
 def _day_traders_ignored(books: Any, policy: Any, day_trader: Any) -> Any:
     return np.full(books.n, policy["minimum_equity_amt"])
+
+
+def _opening_forgotten(books: Any, market: Any, policy: Any) -> Any:
+    held = np.append(cfd.class_of(market), -1)[books.holding_symbol]
+    return books.per_book(part(books.holding_value, cfd._margins(policy)[held]), books.holding_book)
+
+
+def _open_contracts_free(books: Any, equity: Any, required: Any, new: Any, exempt: Any) -> Any:
+    return _contracts(books, equity, np.zeros_like(required), new, exempt)
+
+
+def _cash_twice(books: Any, equity: Any, required: Any, new: Any, exempt: Any) -> Any:
+    return _contracts(books, equity, required, new, exempt) + books.cash
+
+
+def _everyone_professional(books: Any, equity: Any, required: Any, new: Any, exempt: Any) -> Any:
+    return _contracts(books, equity, required, new, np.ones_like(exempt))
+
+
+def _mildest_class(policy: Any, professional: Any) -> Any:
+    return np.full(len(professional), cfd.CLASSES.index("fx_major"))
+
+
+def _no_ban(market: Any, policy: Any) -> Any:
+    return np.zeros(len(market.symbols), dtype=bool)
+
+
+def _with(name: str, value: int) -> PolicyOf:
+    """The shipped pack with another value of a rule."""
+
+    def made(pack: str, day: dt.date) -> Policy:
+        policy = shipped(pack, day)
+        wrong = replace(policy.in_force[name], values=(value,))
+        return replace(policy, in_force={**policy.in_force, name: wrong})
+
+    return made
 
 
 def _no_suitability(pack: str, day: dt.date) -> Policy:
@@ -222,6 +258,61 @@ FAULTS: Final = (
         ((united_states, "least_equity", _day_traders_ignored),),
     ),
     Fault("an unsuitable applicant is lent to", "cn", ("2024-03-18",), policy=_no_suitability),
+    Fault(
+        "shares margined like a minor index",
+        "eu-cfd",
+        ("2022-03-15",),
+        policy=_with("margin_share_ratio", 100_000),
+    ),
+    Fault(
+        "government bonds at thirty times a day early",
+        "uk-cfd",
+        ("2019-07-31",),
+        policy=_with("margin_government_bond_ratio", 33_334),
+    ),
+    Fault(
+        "a thirtieth rounded down",
+        "eu-cfd",
+        ("2018-08-01",),
+        policy=_with("margin_fx_major_ratio", 33_333),
+    ),
+    Fault(
+        "a loss lowers the margin of a contract",
+        "eu-cfd",
+        ("2022-03-15",),
+        ((cfd, "required_margin", _opening_forgotten),),
+    ),
+    Fault(
+        "open contracts need no margin",
+        "uk-cfd",
+        ("2022-03-15",),
+        ((cfd, "limit", _open_contracts_free),),
+    ),
+    Fault("cash counted twice", "eu-cfd", ("2022-03-15",), ((cfd, "limit", _cash_twice),)),
+    Fault(
+        "a retail client taken for a professional one",
+        "eu-cfd",
+        ("2022-03-15",),
+        ((cfd, "limit", _everyone_professional),),
+    ),
+    Fault(
+        "the mildest class assumed",
+        "eu-cfd",
+        ("2022-03-15",),
+        ((cfd, "strictest_class", _mildest_class),),
+    ),
+    Fault(
+        "crypto-assets sold after the ban",
+        "uk-cfd",
+        ("2021-01-06",),
+        ((cfd, "closed_to_retail", _no_ban),),
+    ),
+    Fault(
+        "the close-out at a third of the margin",
+        "uk-cfd",
+        ("2022-03-15",),
+        policy=_with("close_out_level_ratio", 333_333),
+    ),
 )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from data_contracts.canonical import canonical_bytes
 from data_contracts.decision import OUTCOMES
 from data_contracts.errors import InputError
+from data_contracts.units import NULL
 from models.bundle import Bundle
 from models.decide import DecisionColumns, decide, decide_columns
 from models.decide.written import written
@@ -127,10 +128,12 @@ def batch(
     names = judge.names_of(market, pack)
     caps, statutory = d.cap.cap.tolist(), d.cap.limits[:, 0].tolist()
     outcomes = d.outcome.tolist()
+    known = d.books.maintenance != NULL
+    forced = (known & (d.books.maintenance < d.books.lines[:, -1])).tolist()
     found = Found(cases=count, sums_broken=sums_broken(d))
     for k, case in enumerate(cases):
         broken = judge.breach(
-            case, market, names, pack, day, caps[k], statutory[k], OUTCOMES[outcomes[k]]
+            case, market, names, pack, day, caps[k], statutory[k], OUTCOMES[outcomes[k]], forced[k]
         )
         if broken is not None:
             found.breaches[broken] += 1

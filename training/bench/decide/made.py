@@ -50,11 +50,29 @@ DAYS: Final = {
         "1990-01-02", "2001-09-27", "2001-09-28", "2008-10-10", "2020-03-20", "2024-05-28",
         "2026-06-03", "2026-06-04", "2026-12-31",
     ),
+    "eu-cfd": ("2018-08-01", "2019-07-31", "2019-08-01", "2022-03-15", "2026-12-31"),
+    "uk-cfd": (
+        "2018-08-01", "2019-07-31", "2019-08-01", "2021-01-05", "2021-01-06", "2022-03-15",
+        "2026-12-31",
+    ),
 }  # fmt: skip
 """First days under a rule and the days before them, by pack."""
 CHANGES: Final = (dt.date(2015, 11, 23), dt.date(2023, 9, 9), dt.date(2026, 1, 19))
-FIRST: Final = {"cn": dt.date(2010, 3, 31), "us": dt.date(1989, 1, 3)}
-CURRENCY: Final = {"cn": "CNY", "us": "USD"}
+CONTRACTS: Final = ("eu-cfd", "uk-cfd")
+UNDERLYINGS: Final = (
+    "fx_major", "fx_minor", "gold", "index_major", "index_minor", "commodity", "share",
+    "government_bond", "crypto", "other", "unheard_of",
+)  # fmt: skip
+FIRST: Final = {
+    "cn": dt.date(2010, 3, 31),
+    "us": dt.date(1989, 1, 3),
+    "eu-cfd": dt.date(2018, 8, 1),
+    "uk-cfd": dt.date(2018, 8, 1),
+}
+CURRENCY: Final = {"cn": "CNY", "us": "USD", "eu-cfd": "EUR", "uk-cfd": "GBP"}
+MIC: Final = {"cn": "XSHG", "us": "XNYS", "eu-cfd": "XOFF", "uk-cfd": "XOFF"}
+RATIOS: Final = (0, 500_000, 800_000, 1_000_000, 1_000_000, 1_200_000)
+POSTED: Final = (0, 33_334, 50_000, 100_000, 200_000, 500_000, 999_999, 1_000_000)
 LARGE: Final = 10**14
 WINDOW: Final = 250
 PATHS, SESSIONS = 64, 20
@@ -117,7 +135,8 @@ def made_market(
     rng = np.random.default_rng(seed)
     price = rng.integers(10_000, 1_000_000, names)
     price[0], price[1] = NULL, 0
-    board = tuple(BOARDS[k % len(BOARDS)] if pack == "cn" else "main" for k in range(names))
+    boards = {"cn": BOARDS, "us": ("main",)}.get(pack, UNDERLYINGS)
+    board = tuple(boards[k % len(boards)] for k in range(names))
     special = np.zeros(names, dtype=bool)
     special[2] = pack == "cn"
     haircut = rng.choice([NULL, 500_000, 650_000, 700_000, 900_000, RATIO_ONE], names)
@@ -127,23 +146,27 @@ def made_market(
     crowding = rng.choice([NULL, 0, 100_000, 249_999, 250_000, 400_000], names)
     crowding[5:8] = NULL, 250_000, 249_999
     tight = rng.random() < 0.25
+    # the law leaves thirty to one where a house that fears a gap does not: it must bind too
+    calm = 20 if pack in CONTRACTS else 1
     return MarketSnapshot(
         session=effective_on - dt.timedelta(days=1),
-        mic="XSHG" if pack == "cn" else "XNYS",
+        mic=MIC[pack],
         currency=CURRENCY[pack],
         symbols=tuple(f"N{k:03d}" for k in range(names)),
         board=board,
         price=price,
         price_limit=limit,
         haircut=haircut,
-        security_margin=rng.integers(20_000, 120_000, names),
-        gap_loss=rng.integers(10_000, 60_000, names),
+        security_margin=rng.integers(20_000, 120_000, names) // calm,
+        gap_loss=rng.integers(10_000, 60_000, names) // calm,
         expected_sale_shares=np.full(names, NULL),
         margin_eligible=eligible,
         collateral_eligible=rng.random(names) < 0.9,
         special_treatment=special,
         suspended=np.zeros(names, dtype=bool),
-        scenarios=rng.integers(-30_000, 30_000, (scenarios, names)).astype(np.int32),
+        scenarios=rng.integers(-30_000 // calm, 30_000 // calm, (scenarios, names)).astype(
+            np.int32
+        ),
         funding_bps=300,
         net_capital_amt=int(rng.integers(0, 10**9)) if tight else LARGE,
         headroom_amt=int(rng.integers(0, 10**8)) if tight and rng.random() < 0.5 else 10**13,
@@ -216,6 +239,9 @@ class _Maker:
                 financed = int(shares * part)
                 price = max(int(self.market.price[k]), 0)
                 owed = int(financed * price // 100 * (0.5 + 0.9 * r.random()))
+                if self.pack in CONTRACTS and r.random() < 0.7:
+                    # posted like a contract's margin: the close-out is near
+                    owed = int(financed * price // 100 * (0.9 + 0.11 * r.random()))
                 contracts.append(self.contract(f"{name}-{k}", symbol, financed, owed))
         if r.random() < 0.1:
             contracts.append(self.contract(f"{name}-x", None, None, self.amount() // 10))
@@ -232,7 +258,7 @@ class _Maker:
             quantity_shares=shares,
             outstanding_amt=owed,
             accrued_amt=self.r.choice([0, owed // 500, owed // 50]),
-            ratio_at_opening=self.r.choice([0, 500_000, 800_000, 1_000_000, 1_000_000, 1_200_000]),
+            ratio_at_opening=self.r.choice(RATIOS if self.pack not in CONTRACTS else POSTED),
             rate_bps=600,
             rule_pack=self.pack,
         )
@@ -254,6 +280,7 @@ class _Maker:
             if application
             else None,
             day_trader=self.pack == "us" and r.random() < 0.3,
+            professional=self.pack in CONTRACTS and r.random() < 0.15,
         )
 
     def previous(self) -> Previous:
