@@ -38,6 +38,7 @@ SUSPENDED: Final = int(np.iinfo(np.int32).min)
 """Stands in ``ScenarioPaths.moves`` for a day on which a name did not trade."""
 _PATH_ARRAYS: Final = ("moves", "limit", "days", "weight", "stress_weight")
 _TAIL_ARRAY: Final = "tail_weight"
+_RISE: Final = "year_rise"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class ScenarioPaths:
     days : int32, shape (P, H): which day of the window each session of each path takes
     weight, stress_weight : int64 in 1e-6, shape (P,): likelihood ratio of each path, and its weight
         among the paths of the worst markets; both 1 in the mean
+    year_rise : the market's rise over the year before, 1e-6, ``NULL`` where that is not known
     """
 
     moves: npt.NDArray[np.int32]
@@ -59,6 +61,7 @@ class ScenarioPaths:
     days: npt.NDArray[np.int32]
     weight: IntArray
     stress_weight: IntArray
+    year_rise: int = NULL
 
     def __post_init__(self) -> None:
         if self.moves.ndim != 2 or self.days.ndim != 2 or 0 in self.days.shape:
@@ -89,6 +92,8 @@ class ScenarioPaths:
         """Hash of every array."""
         shape = f"{self.moves.shape} {self.days.shape}".encode()
         parts = [np.ascontiguousarray(getattr(self, n)).tobytes() for n in _PATH_ARRAYS]
+        if self.year_rise != NULL:
+            parts.append(str(self.year_rise).encode())
         return sha256_hex(b"".join(hashlib.sha256(p).digest() for p in (shape, *parts)))
 
 
@@ -198,6 +203,7 @@ class MarketSnapshot:
         made = {"securities.parquet": sink.getvalue(), "scenarios.npy": scenarios.getvalue()}
         if self.paths is not None:
             kept = {n: np.ascontiguousarray(getattr(self.paths, n)) for n in _PATH_ARRAYS}
+            kept[_RISE] = np.array(self.paths.year_rise, dtype=np.int64)
             if self.tail_weight is not None:
                 kept[_TAIL_ARRAY] = np.ascontiguousarray(self.tail_weight)
             paths = io.BytesIO()
@@ -284,7 +290,9 @@ class MarketSnapshot:
             paths = tail = None
             if m["paths_sha256"] is not None:
                 with np.load(folder / PATHS_FILE, allow_pickle=False) as kept:
-                    paths = ScenarioPaths(**{n: kept[n] for n in _PATH_ARRAYS})
+                    rise = int(kept[_RISE]) if _RISE in kept.files else NULL
+                    arrays = {n: kept[n] for n in _PATH_ARRAYS}
+                    paths = ScenarioPaths(**arrays, year_rise=rise)
                     tail = kept[_TAIL_ARRAY] if stated == SNAPSHOT_FORMAT else None
             made = _assemble(m, table, scenarios, paths, tail)
         except InputError:

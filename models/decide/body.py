@@ -185,6 +185,7 @@ def bodies(d: DecisionColumns) -> Iterator[dict[str, Any]]:
                 "budget_ratio": _or_null(int(paths.budget[i])),
                 "chance_ratio": _or_null(int(paths.chance[i])),
                 "standard_error_ratio": _or_null(int(paths.error[i])),
+                "stretch_ratio": d.books.stretch,
                 "paths": paths.paths,
                 "undefined": UNDEFINED[int(why[i])],
             },

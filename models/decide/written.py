@@ -296,7 +296,7 @@ def _form(d: DecisionColumns) -> Form:
     f.integer(paths.margin)
     f.literal(f',"paths":{paths.paths},"standard_error_ratio":')
     f.integer(paths.error)
-    f.literal(',"undefined":')
+    f.literal(f',"stretch_ratio":{d.books.stretch},"undefined":')
     f.raw_choice(paths.why, [orjson.dumps(w) for w in UNDEFINED])
     f.literal('},"supersedes":')
     f.text(c.supersedes)

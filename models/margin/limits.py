@@ -18,7 +18,7 @@ from models.law import cfd, china, eligible, united_states
 from models.margin.book import BookColumns
 from models.margin.concentration import concentration_margin, largest_share
 from models.margin.exact import over, part, part_up, up
-from models.margin.paths import STRETCH, PathLimit, PathRisk, path_risk
+from models.margin.paths import PathLimit, PathRisk, path_risk, stretch_of
 from models.policy import CONTRACTS, Policy
 
 
@@ -40,6 +40,7 @@ class BookLimits:
     house : the house margin ratio's part of ``structural``, ``NO_LIMIT`` without such a rule
     paths : what the book survives on the night's scenario set at its client's tier;
         ``portfolio_margin`` less ``concentration_margin`` is never less
+    stretch : debt at the best tier over that at the base tier, at most, 1e-6
     by_paths : bool, whether that asks for more than the joint tail loss does
     lines : shape (N, 4), maintenance ratio of each line, observe to force; the same for every book
         but where the rules ask for margin by class of underlying
@@ -61,6 +62,7 @@ class BookLimits:
     structural: IntArray
     house: IntArray
     paths: PathLimit
+    stretch: int
     by_paths: BoolArray
     lines: IntArray
     required: IntArray
@@ -266,7 +268,8 @@ def book_limits(
         concentration = np.where(weight > policy["concentration_limit_1_ratio"], narrow, NO_LIMIT)
 
     # the margin keeps within the stretch but for its last digit; the debt does to the last unit
-    most = part(np.minimum(supported(equity, base), NO_LIMIT), policy.get(STRETCH, RATIO_ONE))
+    stretch = stretch_of(market, policy)
+    most = part(np.minimum(supported(equity, base), NO_LIMIT), stretch)
     structural = np.minimum(supported(equity, margin), most)
     house = np.full(books.n, NO_LIMIT, dtype=np.int64)
     if policy.kind == "cn":
@@ -295,6 +298,7 @@ def book_limits(
         np.minimum(np.minimum(structural, house), MAX_AMT),
         house,
         survived,
+        stretch,
         by_paths,
         account.lines,
         account.required,

@@ -14,7 +14,8 @@ chance cannot fall as debt rises.
 
 The chance is a figure of the policy for each tier, so the learned score moves the limit through it:
 one walk along the paths finds the limit at every tier's. However good the tier, debt stays within
-``structural_stretch_ratio`` times that at the base tier's chance.
+``structural_stretch_ratio`` times that at the base tier's chance, and within that itself after a
+year in which the market rose much (``stretch_of``).
 """
 
 from __future__ import annotations
@@ -132,6 +133,7 @@ class PathRisk:
 
 
 CHANCE, STRETCH = "structural_chance_by_tier_ratio", "structural_stretch_ratio"
+HOT_RISE = "structural_hot_rise_ratio"
 _WALKED: OrderedDict[str, npt.NDArray[np.int16]] = OrderedDict()
 _WALKING = Lock()
 
@@ -154,6 +156,21 @@ def walked(paths: ScenarioPaths) -> npt.NDArray[np.int16]:
         while len(_WALKED) > SETS_KEPT:
             _WALKED.popitem(last=False)
         return found
+
+
+def stretch_of(market: MarketSnapshot, policy: Policy) -> int:
+    """Debt at the best tier over that at the base tier, at most, 1e-6, rounded down.
+
+    The policy's after a year in which the market did not rise, and ``RATIO_ONE``, so that no score
+    relaxes anything, once it has risen by ``structural_hot_rise_ratio`` or that year is not known;
+    linear between. After a run-up a crash is likelier than what the score learnt from says.
+    """
+    rise = NULL if market.paths is None else market.paths.year_rise
+    if rise == NULL or STRETCH not in policy:
+        return RATIO_ONE
+    hot = policy[HOT_RISE]
+    left = hot - min(max(rise, 0), hot)
+    return RATIO_ONE + (policy[STRETCH] - RATIO_ONE) * left // hot
 
 
 def path_risk(books: BookColumns, market: MarketSnapshot, policy: Policy) -> PathRisk:
@@ -183,7 +200,7 @@ def path_risk(books: BookColumns, market: MarketSnapshot, policy: Policy) -> Pat
         blended,
         budget * paths.paths,
         BASE_TIER - 1,
-        policy[STRETCH],
+        stretch_of(market, policy),
         concentration_margin(largest_share(books), policy)[book[first]],
         policy["call_line_ratio"],
         policy["force_line_ratio"],

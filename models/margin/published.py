@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from data_contracts.snapshot import SUSPENDED, ScenarioPaths
-from data_contracts.units import RATIO_ONE, FloatArray, IntArray
+from data_contracts.units import NULL, RATIO_ONE, FloatArray, IntArray
 from features.panel import PricePanel
-from models.margin.scenarios import HORIZON_SESSIONS, ScenarioSource, draw_days, stress_weight_of
+from models.margin.scenarios import (
+    HORIZON_SESSIONS,
+    ScenarioSource,
+    draw_days,
+    stress_weight_of,
+    year_rise,
+)
 
 SEED: Final = 0
 """One seed for every night: the same draws meet the next session, so that a limit does not move
@@ -26,7 +33,11 @@ def published_paths(panel: PricePanel, t: int, paths: int, seed: int = SEED) -> 
     market = source.market[days]
     drawn, weight = draw_days(market, paths, HORIZON_SESSIONS, seed)
     stressed = stress_weight_of(market, drawn, weight)
-    return quantised(moves, names, len(panel.symbols), source.limits(t), drawn, weight, stressed)
+    rise = year_rise(source.market, t)
+    return replace(
+        quantised(moves, names, len(panel.symbols), source.limits(t), drawn, weight, stressed),
+        year_rise=NULL if rise is None else round(min(rise, LARGEST_MOVE) * RATIO_ONE),
+    )
 
 
 def quantised(

@@ -45,6 +45,7 @@ TILTED_SHARE: Final = 0.5
 LARGEST_LIMIT: Final = 0.95
 STRESSED_SHARE: Final = 0.05
 STRESS_PATHS: Final = 20
+YEAR_SESSIONS: Final = 243
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,19 @@ def _walk(
                 if locked[h] == 0:
                     last = value[i, h, p]
                 exit_value[i, h, p] = last
+
+
+def year_rise(market: FloatArray, t: int) -> float | None:
+    """The equal-weighted market's rise over the 243 sessions up to row t; None with fewer.
+
+    Parameters
+    ----------
+    market : returns, one a session of the panel; the first has none
+    """
+    if t < YEAR_SESSIONS:
+        return None
+    returns = np.nan_to_num(np.asarray(market[t - YEAR_SESSIONS + 1 : t + 1], dtype=np.float64))
+    return float(np.expm1(np.log1p(returns).sum()))
 
 
 def draw_days(

@@ -34,7 +34,7 @@ _EVERYWHERE: Final = (
 _SHARED: Final = (
     "observe_line_ratio", "warn_line_ratio", "call_line_ratio", "force_line_ratio",
     "target_line_ratio", *_EVERYWHERE, "structural_chance_by_tier_ratio",
-    "structural_stretch_ratio", "concentration_margin_from_ratio",
+    "structural_stretch_ratio", "structural_hot_rise_ratio", "concentration_margin_from_ratio",
     "concentration_margin_slope_ratio",
 )  # fmt: skip
 NEEDED: Final = {

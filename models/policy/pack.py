@@ -344,6 +344,7 @@ def _check_house_tightens(policy: Policy) -> None:
 _BY_TIER: Final = ("structural_chance_by_tier_ratio",)
 _BETWEEN: Final = (
     ("structural_stretch_ratio", RATIO_ONE, 2 * RATIO_ONE),
+    ("structural_hot_rise_ratio", 1, 10 * RATIO_ONE),
     ("concentration_margin_from_ratio", 0, RATIO_ONE),
     ("concentration_margin_slope_ratio", 0, 10 * RATIO_ONE),
 )

@@ -136,6 +136,7 @@ def make_paths(names: int, paths: int = 64, sessions: int = 20, seed: int = 8) -
         days=rng.integers(0, window, (paths, sessions)).astype(np.int32),
         weight=mean_one(weight),
         stress_weight=mean_one(stress),
+        year_rise=0,
     )
 
 

@@ -45,6 +45,7 @@ from tests.models.builders import (
     make_market,
     make_paths,
     make_policy,
+    under,
 )
 
 WILD = make_paths(5, seed=3)
@@ -56,6 +57,7 @@ WILD = replace(
 """Moves so large that a sale after a call often leaves something bare."""
 POLICY, MARKET_NOW = make_policy("us"), make_market("us", paths=WILD)
 PATHS = WILD
+BUDGET = POLICY.vector("structural_chance_by_tier_ratio")[3]
 POSITIONS = st.lists(
     st.tuples(st.sampled_from(SYMBOLS[:4]), st.integers(1, 5_000)),
     max_size=4,
@@ -172,13 +174,13 @@ def test_some_of_those_losses_are_above_the_floor():
 def test_a_path_sells_the_account_where_the_path_limit_counts_it_as_sold(held, share):
     books = book_columns([Book(0, tuple(Holding(s, q) for s, q in sorted(held)), ())], MARKET_NOW)
     risk = path_risk(books, MARKET_NOW, POLICY)
-    surviving = min(share, RATIO_ONE - int(risk.margin[0]))
+    surviving = min(share, RATIO_ONE - int(risk.at(None, POLICY).margin[0]))
     blended = (3 * PATHS.weight + PATHS.stress_weight) // 4
     every = np.array([on_path(books, [surviving], [20_000], p)[0][0] for p in range(64)])
-    assert int(blended[every > 0].sum()) <= POLICY["structural_chance_ratio"] * PATHS.paths
+    assert int(blended[every > 0].sum()) <= BUDGET * PATHS.paths
     if surviving < share:
         more = np.array([on_path(books, [surviving + 1], [20_000], p)[0][0] for p in range(64)])
-        assert int(blended[more > 0].sum()) > POLICY["structural_chance_ratio"] * PATHS.paths
+        assert int(blended[more > 0].sum()) > BUDGET * PATHS.paths
         assert bool(np.all(more >= every))
 
 
@@ -319,9 +321,7 @@ def test_a_small_book_counted_by_hand():
         stress_weight=np.array([0, 0, 4 * RATIO_ONE, 0]),
     )
     market = make_market("us", paths=paths)
-    changed = {"capital_tail_ratio": 312_500, "structural_chance_ratio": 990_000}
-    in_force = {n: replace(POLICY.in_force[n], values=(v,)) for n, v in changed.items()}
-    policy = replace(POLICY, in_force={**POLICY.in_force, **in_force})
+    policy = under(POLICY, capital_tail_ratio=312_500)
     books = book_columns([Book(0, (Holding(s, q),), ()) for [(s, q)] in HAND], market)
     share, lgd = np.array([800_000, 800_000]), np.array([20_000, 20_000])
     # sold at 0.5 of today's less 1 %: 1 - 0.5 x 0.99 / 0.8 = 0.38125 bare, nine tenths of it lost

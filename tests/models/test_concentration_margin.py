@@ -42,11 +42,11 @@ def _add_on(share: int) -> int:
     return int(concentration_margin(np.array([share]), US)[0])
 
 
-def test_everything_in_one_name_adds_fourteen_points_and_a_third_each_adds_next_to_none():
+def test_everything_in_one_name_adds_seventeen_and_a_half_points_and_a_third_each_adds_next_to_none():
     columns = book_columns([ALONE, SPREAD, Book(10**9), Book(5, (Holding("NOPRICE", 7),))], MARKET)
     assert largest_share(columns).tolist() == [RATIO_ONE, 333_392, 0, 0]
     add_on = concentration_margin(largest_share(columns), US)
-    assert add_on.tolist() == [140_000, 6_679, 0, 0]
+    assert add_on.tolist() == [175_000, 8_348, 0, 0]
 
 
 @given(st.integers(0, RATIO_ONE))

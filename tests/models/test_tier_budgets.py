@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_contracts.case import Book, Holding, RelatedGroup
-from data_contracts.snapshot import SUSPENDED
+from data_contracts.snapshot import SUSPENDED, MarketSnapshot
 from data_contracts.units import NULL, RATIO_ONE
 from models.decide import decide_columns
 from models.decide.body import bodies
 from models.margin.book import book_columns
 from models.margin.limits import NO_LIMIT, book_limits
-from models.margin.paths import BASE_TIER, TIERS, path_risk
+from models.margin.paths import BASE_TIER, TIERS, path_risk, stretch_of
 from models.margin.paths_kernel import stretched
 from tests.models.builders import (
     BUNDLE,
@@ -54,9 +54,8 @@ POLICY_VALUES = st.fixed_dictionaries(
         "diversification_floor_ratio": st.sampled_from([0, 300_000, 600_000]),
     }
 )
-MARKET_OF = {
-    kind: replace(m, paths=make_paths(5, paths=256, seed=2)) for kind, m in MARKETS.items()
-}
+PATHS = make_paths(5, paths=256, seed=2)
+MARKET_OF = {kind: replace(m, paths=PATHS) for kind, m in MARKETS.items()}
 
 
 def at_every_tier(book, kind, policy):
@@ -235,3 +234,36 @@ def test_the_packs_state_seven_chances_that_fall_and_the_base_is_five_per_cent(k
     assert list(values) == sorted(set(values), reverse=True)
     assert (len(values), values[BASE_TIER - 1]) == (TIERS, 50_000)
     assert POLICIES[kind]["structural_stretch_ratio"] == 1_100_000
+
+
+def test_after_a_run_up_no_tier_relaxes_the_base_tiers_limit():
+    policy = POLICIES["us"]
+    held = Book(0, (Holding(SYMBOLS[0], 400), Holding(SYMBOLS[1], 300)), ())
+    found = {}
+    for rise in (-200_000, 0, 250_000, 499_999, 500_000, 3_000_000, NULL):
+        paths = replace(PATHS, year_rise=rise)
+        market = replace(MARKET_OF["us"], paths=paths)
+        found[rise] = stretch_of(market, policy)
+        columns = book_columns([held] * len(TIER), market)
+        limits = book_limits(columns, market, policy, tier=TIER)
+        base = limits.structural[BASE_TIER - 1]
+        assert np.all(limits.structural <= base * found[rise] // RATIO_ONE)
+        if found[rise] == RATIO_ONE:
+            assert np.all(limits.structural <= base)
+    # a tenth in calm, half of it after a rise of a quarter, nothing from a half on or unknown
+    assert found == {
+        -200_000: 1_100_000, 0: 1_100_000, 250_000: 1_050_000, 499_999: 1_000_000,
+        500_000: 1_000_000, 3_000_000: 1_000_000, NULL: 1_000_000,
+    }  # fmt: skip
+    assert stretch_of(replace(MARKET_OF["us"], paths=None), policy) == RATIO_ONE
+
+
+def test_the_markets_year_is_hashed_and_comes_back_from_disk(tmp_path):
+    kept = replace(MARKET_OF["us"], paths=replace(PATHS, year_rise=123_456))
+    kept.write(tmp_path / "night")
+    back = MarketSnapshot.read(tmp_path / "night")
+    assert back.paths is not None
+    assert back.paths.year_rise == 123_456
+    assert back.sha256 == kept.sha256
+    unknown = replace(kept, paths=replace(PATHS, year_rise=NULL))
+    assert unknown.sha256 != kept.sha256

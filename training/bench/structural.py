@@ -136,7 +136,8 @@ def decide_speed(
         followed = _best(pool, summed, len(known))
         stages("capital", 2, 2)
     margin, chance, error = (
-        np.concatenate([getattr(f.at(None, policy), name) for f in found]) for name in ("margin", "chance", "error")
+        np.concatenate([getattr(f.at(None, policy), name) for f in found])
+        for name in ("margin", "chance", "error")
     )
     return {
         "decide_clients_per_second": round(clients / best),

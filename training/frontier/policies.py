@@ -6,6 +6,7 @@ lends as much at opening as the uniform limit of the level.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -13,8 +14,10 @@ from typing import Final
 import numpy as np
 
 from data_contracts.errors import InputError
-from data_contracts.units import BoolArray, FloatArray
+from data_contracts.units import RATIO_ONE, BoolArray, FloatArray
+from models.margin.concentration import concentration_margin_ratio
 from models.margin.structural import LEVERAGE_GRID, limit_at
+from models.policy import load_pack
 from training.frontier.vintage import Openings
 
 MOST: Final = 3.0
@@ -27,18 +30,17 @@ POLICIES: Final = (
 LOCK_SHORTFALL: Final = 0.0005
 """Most chance, over the horizon, that a sale after locks does not cover the debt."""
 MOST_LARGEST: Final = 0.30
-STRETCH: Final = 1.10
+_HOUSE: Final = load_pack("cn").on(dt.date(2019, 12, 31))
+STRETCH: Final = _HOUSE["structural_stretch_ratio"] / RATIO_ONE
 """With a head or without, a client is lent at most so many times the debt that the anchor would: the
 static rule at the same credit, with the concentration margin."""
+HOT_RISE: Final = _HOUSE["structural_hot_rise_ratio"] / RATIO_ONE
+"""A year's rise of the market from which on heads relax nothing; none of it below a rise of 0."""
+CONCENTRATION_SLOPE: Final = _HOUSE["concentration_margin_slope_ratio"] / RATIO_ONE
 HEADED: Final = ("learned", "perfect", "systemic")
 OURS: Final = ("structural", "base", *HEADED)
-CONCENTRATION_SLOPE: Final = 0.25
-"""Points of margin a point of the largest weight above ``MOST_LARGEST``: fits the bands of a broker's
-matrix (``broker_capacity``) by least squares at a leverage of 1.8, over portfolios of 2007..2014H1."""
 RULES: Final = 3
 """Raised when a rule of ours changes: its finished runs of an older form are not taken up."""
-HOT_RISE: Final = 0.50
-"""A year's rise of the market from which on heads relax nothing; none of it below a rise of 0."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,14 @@ def lock_limit(book: Openings) -> FloatArray:
 
 
 def concentration_margin(book: Openings) -> FloatArray:
-    """Margin added for what one name outweighs 30 % of the portfolio; no head relaxes it."""
-    return np.asarray(CONCENTRATION_SLOPE * np.maximum(book.largest - MOST_LARGEST, 0.0))
+    """Margin added where one name outweighs the house's share of a portfolio; no head relaxes it."""
+    return concentration_margin_ratio(book.largest, _HOUSE)
 
 
 def calm(rise: FloatArray) -> FloatArray:
-    """1 after a year in which the market did not rise, 0 after one of ``HOT_RISE``; linear between."""
-    return np.asarray(1.0 - np.clip(rise / HOT_RISE, 0.0, 1.0))
+    """1 after a year in which the market did not rise, 0 after one of ``HOT_RISE`` or an unknown one;
+    linear between."""
+    return np.asarray(1.0 - np.clip(np.nan_to_num(rise, nan=HOT_RISE) / HOT_RISE, 0.0, 1.0))
 
 
 def thirds_of(book: Openings) -> tuple[float, float]:

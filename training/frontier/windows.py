@@ -11,6 +11,7 @@ import numpy as np
 from data_contracts.errors import InputError
 from data_contracts.units import NULL, FloatArray, IntArray
 from features.panel import PricePanel
+from models.margin.scenarios import year_rise
 
 TERM_SESSIONS: Final = 243
 """A contract of 182 days, rolled over once: so long the limit of the opening holds."""
@@ -79,21 +80,15 @@ def vintages(panel: PricePanel, window: Window) -> tuple[Vintage, ...]:
     return tuple(made)
 
 
-YEAR_SESSIONS: Final = 243
-
-
 def year_rises(market: FloatArray, months: tuple[Vintage, ...]) -> FloatArray:
-    """The market's rise over the 243 sessions known before each month; 0 with fewer.
+    """The market's rise in the year known before each month, NaN with a shorter history.
 
     Parameters
     ----------
-    market : returns of the equal-weighted market, one a session of the panel, session 0 without
+    market : returns of the equal-weighted market, one a session of the panel
     """
-    level = np.cumsum(np.log1p(np.nan_to_num(np.asarray(market, dtype=np.float64))))
-    known = np.array([m.known for m in months], dtype=np.int64)
-    before = known - YEAR_SESSIONS
-    rise = np.expm1(level[known] - level[np.maximum(before, 0)])
-    return np.asarray(np.where(before >= 0, rise, 0.0))
+    rises = [year_rise(market, m.known) for m in months]
+    return np.array([np.nan if r is None else r for r in rises])
 
 
 def history_end(panel: PricePanel, known: int, least: int) -> int:

@@ -195,6 +195,7 @@ def made_paths(names: int, seed: int, paths: int, sessions: int) -> ScenarioPath
         days=rng.integers(0, WINDOW, (paths, sessions)).astype(np.int32),
         weight=mean_one(weight),
         stress_weight=mean_one(stress),
+        year_rise=(NULL, 0, 250_000, 600_000)[int(rng.integers(4))],
     )
 
 
