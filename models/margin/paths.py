@@ -158,6 +158,11 @@ def walked(paths: ScenarioPaths) -> npt.NDArray[np.int16]:
         return found
 
 
+def scenario_set(market: MarketSnapshot, policy: Policy) -> ScenarioPaths | None:
+    """The snapshot's scenario set; None under a policy that has no rules of paths."""
+    return market.paths if CHANCE in policy else None
+
+
 def stretch_of(market: MarketSnapshot, policy: Policy) -> int:
     """Debt at the best tier over that at the base tier, at most, 1e-6, rounded down.
 
@@ -165,8 +170,9 @@ def stretch_of(market: MarketSnapshot, policy: Policy) -> int:
     relaxes anything, once it has risen by ``structural_hot_rise_ratio`` or that year is not known;
     linear between. After a run-up a crash is likelier than what the score learnt from says.
     """
-    rise = NULL if market.paths is None else market.paths.year_rise
-    if rise == NULL or STRETCH not in policy:
+    paths = scenario_set(market, policy)
+    rise = NULL if paths is None else paths.year_rise
+    if rise == NULL:
         return RATIO_ONE
     hot = policy[HOT_RISE]
     left = hot - min(max(rise, 0), hot)
@@ -176,8 +182,8 @@ def stretch_of(market: MarketSnapshot, policy: Policy) -> int:
 def path_risk(books: BookColumns, market: MarketSnapshot, policy: Policy) -> PathRisk:
     """What debt each book survives on the market's scenario set, under the policy's lines, at the
     chance of every tier."""
-    paths = market.paths
-    if paths is None or CHANCE not in policy:
+    paths = scenario_set(market, policy)
+    if paths is None:
         return PathRisk.undefined(books.n)
     known = np.flatnonzero((books.holding_symbol >= 0) & (books.holding_value > 0))
     if len(known) == 0:

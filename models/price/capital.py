@@ -37,7 +37,7 @@ from data_contracts.units import MAX_AMT, PROB_ONE, RATIO_ONE, IntArray
 from models.margin.book import BookColumns
 from models.margin.exact import over, part, up
 from models.margin.limits import BookLimits
-from models.margin.paths import SETS_KEPT, UNIT, walked
+from models.margin.paths import SETS_KEPT, UNIT, scenario_set, walked
 from models.policy import Policy
 from models.price.rate import exposure_at_default, stressed_pd
 
@@ -118,11 +118,12 @@ def firm_tail(paths: ScenarioPaths, policy: Policy, losses: list[int]) -> IntArr
 
 def tail_of(market: MarketSnapshot, policy: Policy) -> Tail | None:
     """The snapshot's tail: the firm's, else the market's, None without a scenario set."""
-    if market.paths is None:
+    paths = scenario_set(market, policy)
+    if paths is None:
         return None
     if market.tail_weight is not None:
         return Tail(FIRM, market.tail_weight)
-    return Tail(MARKET, market_tail(market.paths, policy))
+    return Tail(MARKET, market_tail(paths, policy))
 
 
 def drawn_share(limits: BookLimits, debt: IntArray, policy: Policy) -> IntArray:
@@ -224,7 +225,7 @@ def capital_columns(
 
     Without a scenario set, and for a book without holdings, it is the stressed PD times ``lgd``.
     """
-    tail, paths = tail_of(market, policy), market.paths
+    tail, paths = tail_of(market, policy), scenario_set(market, policy)
     if tail is None or paths is None:
         stressed, none = stressed_pd(pd, policy), np.zeros(books.n, dtype=np.int64)
         femto = stressed * lgd
@@ -267,7 +268,7 @@ def path_losses(
     times the loss (1e-6), above what they are on a path that does not sell the client; P is 0
     without a scenario set
     """
-    paths = market.paths
+    paths = scenario_set(market, policy)
     if paths is None:
         return np.zeros((2 + TIERS, 0), dtype=np.int64)
     out = np.zeros((2 + TIERS, paths.paths), dtype=np.int64)

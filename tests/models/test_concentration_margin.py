@@ -42,7 +42,7 @@ def _add_on(share: int) -> int:
     return int(concentration_margin(np.array([share]), US)[0])
 
 
-def test_everything_in_one_name_adds_seventeen_and_a_half_points_and_a_third_each_adds_next_to_none():
+def test_everything_in_one_name_adds_a_quarter_of_seven_tenths_and_a_third_each_next_to_none():
     columns = book_columns([ALONE, SPREAD, Book(10**9), Book(5, (Holding("NOPRICE", 7),))], MARKET)
     assert largest_share(columns).tolist() == [RATIO_ONE, 333_392, 0, 0]
     add_on = concentration_margin(largest_share(columns), US)
@@ -51,7 +51,7 @@ def test_everything_in_one_name_adds_seventeen_and_a_half_points_and_a_third_eac
 
 @given(st.integers(0, RATIO_ONE))
 def test_the_add_on_is_the_line_s_value_rounded_up_and_the_floats_are_that_line(share):
-    line = max(Fraction(share, RATIO_ONE) - Fraction(3, 10), Fraction(0)) / 5
+    line = max(Fraction(share, RATIO_ONE) - Fraction(3, 10), Fraction(0)) / 4
     assert _add_on(share) == ceil(line * RATIO_ONE)
     given_ratio = np.array([share / RATIO_ONE])
     assert concentration_margin_ratio(given_ratio, US)[0] == pytest.approx(float(line), abs=1e-12)
@@ -60,7 +60,7 @@ def test_the_add_on_is_the_line_s_value_rounded_up_and_the_floats_are_that_line(
 @given(st.integers(0, RATIO_ONE - 1_000), st.integers(1, 1_000))
 def test_a_little_more_of_a_name_never_costs_a_jump(share, more):
     step = _add_on(share + more) - _add_on(share)
-    assert 0 <= step <= more * 200_000 // RATIO_ONE + 1
+    assert 0 <= step <= more * 250_000 // RATIO_ONE + 1
 
 
 @settings(max_examples=100, deadline=None)
@@ -80,13 +80,13 @@ def test_the_add_on_only_tightens_and_moves_no_other_term(book, kind):
 def test_the_document_shows_the_add_on_and_a_reason_names_it_where_the_limit_rests_on_it():
     # tier 6: its share of what the holdings support is less than the law allows
     alone, spread = (decided(make_case(book=b), values=(40, 0, 1, 0)).body for b in (ALONE, SPREAD))
-    assert alone["structural"]["concentration_margin_ratio"] == 140_000
-    assert spread["structural"]["concentration_margin_ratio"] == 6_679
+    assert alone["structural"]["concentration_margin_ratio"] == 175_000
+    assert spread["structural"]["concentration_margin_ratio"] == 8_348
     said = {r["code"]: r for r in spread["reasons"]}
     assert spread["binding"] in ("structural", "behavioural")
-    assert said["concentration_margin"]["args"] == {"points": "0.6", "weight": "33.3"}
+    assert said["concentration_margin"]["args"] == {"points": "0.8", "weight": "33.3"}
     assert render(said["concentration_margin"], "en", "client") == (
-        "The largest holding is 33.3 % of the holdings, which adds 0.6 points to the equity they"
+        "The largest holding is 33.3 % of the holdings, which adds 0.8 points to the equity they"
         " need."
     )
     assert "33.3" in str(render(said["concentration_margin"], "zh", "client"))
@@ -95,7 +95,7 @@ def test_the_document_shows_the_add_on_and_a_reason_names_it_where_the_limit_res
 def test_where_another_term_binds_the_add_on_is_no_reason():
     made = decided(make_case(book=ALONE), headroom_amt=0).body
     assert made["binding"] == "firm"
-    assert made["structural"]["concentration_margin_ratio"] == 140_000
+    assert made["structural"]["concentration_margin_ratio"] == 175_000
     assert "concentration_margin" not in {r["code"] for r in made["reasons"]}
 
 
@@ -112,7 +112,7 @@ def test_a_related_group_is_charged_for_what_it_holds_together():
         book=Book(0, (Holding("AAA", 15_000),)), group=RelatedGroup("g", (other,), None)
     )
     by_slope = []
-    for slope in (200_000, 0):
+    for slope in (250_000, 0):
         policy = under(US, concentration_margin_slope_ratio=slope, tier_cap_ratio=[RATIO_ONE] * 7)
         d = decided_under(case, policy)
         group, own = (
@@ -121,10 +121,10 @@ def test_a_related_group_is_charged_for_what_it_holds_together():
         )
         by_slope.append((float(group), float(own), d["structural"]["concentration_margin_ratio"]))
     (group, own, add_on), (free, own_free, nothing) = by_slope
-    assert (add_on, nothing) == (140_000, 0)
+    assert (add_on, nothing) == (175_000, 0)
     assert group < free
     assert own < own_free
-    # half and half: 4 points of the pooled book, 14 of the member's own
+    # half and half: 5 points of the pooled book, 17.5 of the member's own
     assert group / free > own / own_free
 
 

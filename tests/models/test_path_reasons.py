@@ -68,6 +68,7 @@ def test_a_limit_that_the_paths_set_says_so_and_the_waterfall_takes_off_what_the
         "chance_ratio": None,
         "standard_error_ratio": None,
         "paths": STEEP.paths,
+        "stretch_ratio": 1_100_000,
         "undefined": "no_positions",
     }
     assert new["provisional"]
