@@ -147,7 +147,10 @@ def main(options: Sequence[str]) -> int:
         beside = Path(folder)
         beside.chmod(0o755)  # a PostgreSQL server runs as another user
         beside.joinpath("claimed").mkdir()
-        common = [sys.executable, "-m", "pytest", "-p", "tests.side_by_side", "--beside", folder]
+        # said outright: pytest would look for its settings above the folder given as an option
+        settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+        plugin = ["-p", "tests.side_by_side", f"--beside={folder}"]
+        common = [sys.executable, "-m", "pytest", *settings, *plugin]
         common += ["-p", "no:cacheprovider", *options]
         running: list[subprocess.Popen[bytes]] = []
         try:

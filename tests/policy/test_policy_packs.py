@@ -226,6 +226,7 @@ def test_a_pack_kept_before_the_chance_was_a_tier_s_is_read_and_found_wanting():
     assert {(f.kind, f.parameter) for f in findings} == {
         ("gap", "structural_chance_by_tier_ratio"),
         ("gap", "structural_stretch_ratio"),
+        ("gap", "structural_hot_rise_ratio"),
         ("gap", "concentration_margin_from_ratio"),
         ("gap", "concentration_margin_slope_ratio"),
     }
